@@ -14,10 +14,11 @@ import modeldb_core as modeldb
 from modeldb_core import hookimpl, plugins
 from modeldb_core.errors import ModelDBWarning, StoreUnavailableError
 from modeldb_core.stores import ArtifactStore, MetadataStore
-from modeldb_lightning import ModelDBCallback, ModelDBLogger, autolog
+from modeldb_lightning import ModelDBCallback, ModelDBLogger, autolog, describing
 from modeldb_lightning.checkpoints import Checkpoints
 from modeldb_lightning.options import BACKGROUND, GUARD
 from modeldb_lightning.recording import Recording
+from modeldb_lightning.recordings import Recordings
 from tests.lightning.small import loader, make_model, make_trainer
 
 METHODS = ("apply", "get", "find", "find_keys", "read_series", "read_changes", "heads")
@@ -150,7 +151,9 @@ def test_hooks_of_a_broken_plugin_change_nothing(client, only, pl, tmp_path):
 @pytest.mark.parametrize(
     ("owner", "method"),
     [
-        *((Recording, name) for name in ("_open", "_place", "continue_run", "mark", "describe_dataset", "hold")),
+        *((Recording, name) for name in ("_open", "_place", "continue_run", "mark", "hold")),
+        *((Recordings, name) for name in ("turn_to", "continue_run", "remember")),
+        (describing, "loaders_of"),
         *((Checkpoints, name) for name in ("_see", "_open_new", "_link", "_store")),
     ],
 )
@@ -166,7 +169,7 @@ def test_a_fault_of_our_own_changes_nothing_and_is_said_once(owner, method, clie
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_ctrl_c_within_our_own_work_is_passed_on(error, client, pl, tmp_path, monkeypatch):
-    monkeypatch.setattr(Recording, "describe_dataset", lambda *_, **__: fail(error))
+    monkeypatch.setattr(describing, "loaders_of", lambda *_, **__: fail(error))
     with pytest.raises(SystemExit):
         result_of(pl, tmp_path, callbacks=[ModelDBCallback(client)])
 

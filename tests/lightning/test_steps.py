@@ -74,6 +74,18 @@ def test_validations_that_are_made_again_stand_apart_at_the_steps_that_they_have
         assert len(steps(run.run_id, key)) == len(set(steps(run.run_id, key))), key
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_validation_of_an_early_checkpoint_goes_on_behind_those_of_the_whole_training(
+    kind, client, only, steps, pl, model, trainer, tmp_path
+):
+    every = pl.callbacks.ModelCheckpoint(tmp_path / "ckpt", save_top_k=-1)
+    small = type(model())
+    trainer(max_epochs=3, **given(kind(client), every)).fit(evaluating(small), loader(7), loader(2))
+    path = str(tmp_path / "ckpt" / "epoch=0-step=7.ckpt")
+    trainer(**given(kind(client))).validate(evaluating(small), loader(2), ckpt_path=path, verbose=False)
+    assert steps(only().run_id, "val_step") == list(range(8))
+
+
 def test_validations_go_on_where_lightning_counts_from_0_again(client, only, steps, model, trainer):
     one, net = trainer(max_epochs=2, logger=ModelDBLogger(client), reload_dataloaders_every_n_epochs=1), None
     net = evaluating(type(model()))

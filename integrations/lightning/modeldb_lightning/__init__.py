@@ -95,6 +95,6 @@ def modeldb_describe_object(obj: object) -> dict[str, Any] | None:
 def modeldb_run_finished(run: RunHandle, status: str) -> None:
     """Wait for the checkpoints of the run that are still on their way."""
     del status
-    recording = sys.modules.get("modeldb_lightning.recording")
-    if recording is not None:
-        recording.release(run)
+    claims = sys.modules.get("modeldb_lightning.claims")
+    if claims is not None:
+        claims.release(run)

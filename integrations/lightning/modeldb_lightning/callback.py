@@ -7,31 +7,28 @@ checkpoints and what the program's own code finds, stays what it is.
 
 from __future__ import annotations
 
+import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.autologging.runs import leave_sigterm, take_sigterm
 from modeldb_lightning import facts
 from modeldb_lightning.describing import describe, describe_changes, describe_datasets
 from modeldb_lightning.frameworks import callback_classes, with_callbacks, written
-from modeldb_lightning.logger import logger_of, loggers_of
-from modeldb_lightning.measures import Measures
-from modeldb_lightning.measuring import SystemMetrics, watch_system
+from modeldb_lightning.logger import loggers_of
+from modeldb_lightning.measuring import watch_system
 from modeldb_lightning.options import GUARD, Options, checked_options
 from modeldb_lightning.recording import Recording
 from modeldb_lightning.recordings import Recordings
-from modeldb_lightning.trainers import (
-    CHECKPOINT_KEY,
-    count_evaluations,
-    keep_folder,
-    lend_logger,
-    position_of,
-    watch_to_the_end,
-)
+from modeldb_lightning.trainers import CHECKPOINT_KEY, keep_folder, position_of, watch_to_the_end
+from modeldb_lightning.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from modeldb_core.tracking import Client
+
+_lock = threading.Lock()
 
 
 class ModelDBCallback(*callback_classes()):  # type: ignore[misc]  # which ones, the program's imports decide
@@ -108,18 +105,14 @@ class ModelDBCallback(*callback_classes()):  # type: ignore[misc]  # which ones,
         self._own_options = own
         self._options = options
         self._own_recordings: Recordings | None = None
-        self._recording: Recording | None = None
-        self._recordings: list[Recording] = []
-        """That one, and those of further loggers of the trainer."""
-        self._undo: list[Callable[[], None]] = []
-        self._measures = Measures()
-        self._system: SystemMetrics | None = None
-        self._has_saved = self._is_alone = False
+        self._works: weakref.WeakKeyDictionary[Any, Work] = weakref.WeakKeyDictionary()
+        self._idle = self._latest = Work()
 
     @property
     def run(self) -> Any:  # noqa: ANN401 - a RunHandle
         """The run; ``None`` before it has begun, and in other processes than the first."""
-        recording = self._recording or (self._own_recordings and self._own_recordings.current)
+        own = self._own_recordings
+        recording = self._latest.recording if own is None else own.current
         return recording.run if recording else None
 
     # -- the course of a training -------------------------------------------------------------------------------------
@@ -127,21 +120,15 @@ class ModelDBCallback(*callback_classes()):  # type: ignore[misc]  # which ones,
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:  # noqa: ANN401
         """Lightning begins a ``fit``, ``validate``, ``test`` or ``predict``, in every process."""
         with GUARD.step("follow the trainer"):
-            self._let_go()
-            found = self._find_recordings(trainer)
-            self._recordings = [each.turn_to(trainer, pl_module, stage) for each in found]
-            self._recording = recording = next(iter(self._recordings), None)
-            if recording is None:
-                return
-            for each in self._recordings:
-                each.is_first_process = bool(trainer.is_global_zero)
-                each.hold()
-            leave_sigterm()
-            if recording.logs:
-                self._is_alone = logger_of(trainer) is None
-                if self._is_alone:
-                    self._undo.append(lend_logger(trainer, self, recording))
-                self._undo.append(count_evaluations(trainer, self, self._recordings))
+            self._of(trainer).let_go()
+            self._works[trainer] = work = Work(self._find_recordings(trainer))
+            if work.followed:
+                self._latest = work
+                work.record_to([each.turn_to(trainer, pl_module, stage) for each in work.followed], trainer, self)
+                leave_sigterm()
+
+    def _of(self, trainer: Any) -> Work:  # noqa: ANN401
+        return self._works.get(trainer, self._idle)
 
     def _find_recordings(self, trainer: Any) -> list[Recordings]:  # noqa: ANN401
         """Return what to record to, the first one everything: none where another callback of ours does, or nobody asked."""
@@ -158,108 +145,123 @@ class ModelDBCallback(*callback_classes()):  # type: ignore[misc]  # which ones,
         options = self._options()
         if options is None:
             return []
-        if self._own_recordings is None or self._own_recordings.options is not options:
-            self._own_recordings = Recordings(Recording(options))
-        return [self._own_recordings]
+        with _lock:  # trainers in several threads may have this callback
+            if self._own_recordings is None or self._own_recordings.options is not options:
+                self._own_recordings = Recordings(Recording(options))
+            return [self._own_recordings]
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """The model is where it will be trained; a checkpoint, if any, is mostly loaded."""
-        describe(self._recording, trainer, pl_module)
+        describe(self._of(trainer).recording, trainer, pl_module)
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ANN401
         """A checkpoint was loaded: go on with the run that wrote it."""
-        del pl_module
-        recording, found = self._recording, checkpoint.get(CHECKPOINT_KEY)
-        if recording is None or not isinstance(found, dict):
+        work, found = self._of(trainer), checkpoint.get(CHECKPOINT_KEY)
+        if work.recording is None or not isinstance(found, dict):
             return
         with GUARD.step("continue the run of the checkpoint"):
-            run_id = str(found["run_id"])
-            recording.continue_run(run_id, str(found.get("store_url", "")), position_of(checkpoint))
-            if recording.options.resume:
-                keep_folder(trainer, checkpoint, run_id)
+            marks = [found, *found.get("others", ())]
+            turned = [
+                each.continue_run(trainer, pl_module, mark, position_of(checkpoint, mark))
+                for each, mark in zip(work.followed, marks, strict=False)
+            ]
+            work.record_to([*turned, *work.recordings[len(turned) :]], trainer, self)
+            if work.recording.options.resume:
+                keep_folder(trainer, checkpoint, str(found["run_id"]))
 
     def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ANN401
         """A checkpoint is about to be written: let it say which run wrote it."""
-        del trainer, pl_module
-        recording = self._recording
-        if recording is None or not recording.logs:
+        del pl_module
+        work = self._of(trainer)
+        if work.recording is None or not work.recording.logs:
             return
         with GUARD.step("write the run into the checkpoint"):
-            self._has_saved = True
-            recording.checkpoints.position = {key: checkpoint[key] for key in ("epoch", "global_step")}
-            mark = recording.mark()
-            if mark is not None:
-                checkpoint[CHECKPOINT_KEY] = mark
+            work.has_saved = True
+            work.recording.checkpoints.position = {key: checkpoint[key] for key in ("epoch", "global_step")}
+            marks = [recording.mark() for recording in work.recordings]
+            if marks[0] is not None:
+                checkpoint[CHECKPOINT_KEY] = marks[0] | ({"others": marks[1:]} if marks[1:] else {})
+        with GUARD.step("look at the weights of the model"):
+            for followed, recording in zip(work.followed, work.recordings, strict=True):
+                followed.remember(checkpoint.get("state_dict") or {}, recording)
 
     def on_sanity_check_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """All is loaded."""
-        del trainer, pl_module
-        self._begin()
+        del pl_module
+        work = self._of(trainer)
+        work.begin()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """The training begins."""
-        self._begin()
-        recording = self._recording
+        work = self._of(trainer)
+        work.begin()
+        recording = work.recording
         if recording is None:
             return
-        if self._is_asked_for("log_system_metrics"):
-            self._system = watch_system(trainer, recording)
+        if self._is_asked_for(work, "log_system_metrics"):
+            work.system = watch_system(trainer, recording)
         if not recording.logs:
             return
         with GUARD.step("record the settings of the training"):
             recording.set_attributes({**facts.trainer_facts(trainer), **facts.optimizer_facts(trainer)})
         describe_changes(recording, trainer, pl_module)
-        self._measures.start(trainer)
-        self._log_datasets("train", trainer.train_dataloader)
+        work.measures.start(trainer)
+        self._log_datasets(work, "train", trainer.train_dataloader)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """An epoch begins."""
         del pl_module
-        self._measures.begin("epoch")
-        self._measures.pace.go_on()
-        if self._has_saved:
+        work = self._of(trainer)
+        work.measures.begin("epoch")
+        work.measures.pace.go_on()
+        if work.has_saved:
             self._see_checkpoints(trainer)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
         """A batch begins: what was saved after the one before is written now."""
         del pl_module, batch, batch_idx
-        if self._has_saved:
+        work = self._of(trainer)
+        if work.has_saved:
             self._see_checkpoints(trainer)
-        if self._recording is not None and self._recording.logs:
-            self._measures.look_at_rates(trainer)
+        if work.recording is not None and work.recording.logs:
+            work.measures.look_at_rates(trainer)
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:  # noqa: ANN401
         """The gradients are complete."""
-        recording = self._recording
+        work = self._of(trainer)
+        recording = work.recording
         if recording is None or not recording.logs:
             return
-        self._measures.look_at_rates(trainer, optimizer)
-        if self._is_asked_for("log_gradient_norms"):
-            self._measures.look_at_gradients(trainer, pl_module)
+        work.measures.look_at_rates(trainer, optimizer)
+        if self._is_asked_for(work, "log_gradient_norms"):
+            work.measures.look_at_gradients(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
         """A batch is done."""
         del outputs, batch, batch_idx
-        recording = self._recording
+        work = self._of(trainer)
+        recording = work.recording
         if recording is not None and recording.run is not None:
-            self._measures.end_batch(recording, trainer, pl_module)
+            work.measures.end_batch(recording, trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """An epoch is done."""
         del pl_module
-        recording = self._recording
+        work = self._of(trainer)
+        recording = work.recording
         if recording is not None and recording.logs:
-            self._measures.end_epoch(recording, trainer)
+            work.measures.end_epoch(recording, trainer)
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """A validation begins, of its own or within a training."""
+        work = self._of(trainer)
         if trainer.sanity_checking:
             return
-        if not self._is_training():
-            describe(self._recording, trainer, pl_module)
-        self._begin()
-        self._measures.pace.pause()
-        self._measures.begin("validation")
+        if not work.is_training:
+            describe(work.recording, trainer, pl_module)
+        work.begin()
+        work.measures.pace.pause()
+        work.measures.begin("validation")
 
     def on_validation_epoch_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """The first batch is next: what a batch-size finder changes is changed."""
@@ -269,15 +271,17 @@ class ModelDBCallback(*callback_classes()):  # type: ignore[misc]  # which ones,
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """A validation is done."""
         del pl_module
+        work = self._of(trainer)
         if not trainer.sanity_checking:
-            self._measures.end(self._recording, trainer, "validation")
-            self._measures.pace.go_on()
+            work.measures.end(work.recording, trainer, "validation")
+            work.measures.pace.go_on()
 
     def on_test_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """A test begins."""
-        describe(self._recording, trainer, pl_module)
-        self._begin()
-        self._measures.begin("test")
+        work = self._of(trainer)
+        describe(work.recording, trainer, pl_module)
+        work.begin()
+        work.measures.begin("test")
 
     def on_test_epoch_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """The first batch is next."""
@@ -286,13 +290,15 @@ class ModelDBCallback(*callback_classes()):  # type: ignore[misc]  # which ones,
     def on_test_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """A test is done."""
         del pl_module
-        self._measures.end(self._recording, trainer, "test")
+        work = self._of(trainer)
+        work.measures.end(work.recording, trainer, "test")
 
     def on_predict_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """A prediction begins."""
-        describe(self._recording, trainer, pl_module)
-        self._begin()
-        self._measures.begin("predict")
+        work = self._of(trainer)
+        describe(work.recording, trainer, pl_module)
+        work.begin()
+        work.measures.begin("predict")
 
     def on_predict_epoch_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """The first batch is next."""
@@ -301,15 +307,17 @@ class ModelDBCallback(*callback_classes()):  # type: ignore[misc]  # which ones,
     def on_predict_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """A prediction is done."""
         del pl_module
-        self._measures.end(self._recording, trainer, "predict")
+        work = self._of(trainer)
+        work.measures.end(work.recording, trainer, "predict")
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:  # noqa: ANN401
         """Something was raised, also KeyboardInterrupt."""
         del pl_module
+        work = self._of(trainer)
         self._end(trainer, exception)
-        if self._is_alone:
+        if work.is_alone:
             with GUARD.step("look for a last checkpoint"):
-                watch_to_the_end(trainer, self._recording)
+                watch_to_the_end(trainer, work.recording)
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:  # noqa: ANN401
         """Lightning is done with a ``fit``, ``validate``, ``test`` or ``predict``."""
@@ -318,56 +326,44 @@ class ModelDBCallback(*callback_classes()):  # type: ignore[misc]  # which ones,
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _all_options(self) -> list[Options]:
+    def _all_options(self, work: Work) -> list[Options]:
         """Return what this callback, and the logger beside it, were asked for."""
-        shared = None if self._recording is None else self._recording.options
+        shared = None if work.recording is None else work.recording.options
         return [options for options in (self._own_options, shared) if options is not None]
 
-    def _is_asked_for(self, option: str) -> bool:
-        return any(getattr(options, option) for options in self._all_options())
-
-    def _is_training(self) -> bool:
-        return self._recording is not None and self._recording.is_training
+    def _is_asked_for(self, work: Work, option: str) -> bool:
+        return any(getattr(options, option) for options in self._all_options(work))
 
     def _describe_evaluation(self, trainer: Any, module: Any, name: str, loaders: Any) -> None:  # noqa: ANN401
-        if not self._is_training():
-            describe_changes(self._recording, trainer, module)
-        self._log_datasets(name, loaders)
-
-    def _begin(self) -> None:
-        for recording in self._recordings:
-            recording.begin()
+        work = self._of(trainer)
+        if not work.is_training:
+            describe_changes(work.recording, trainer, module)
+        self._log_datasets(work, name, loaders)
 
     def _end(self, trainer: Any, error: BaseException | None) -> None:  # noqa: ANN401
-        recording = self._recording
-        if recording is None:
+        work = self._of(trainer)
+        if work.recording is None:
             return
         with GUARD.step("end the run"):
-            self._let_go()
-            if recording.logs:
+            work.let_go()
+            if work.recording.logs:
                 self._see_checkpoints(trainer)
-                recording.finish(error)
+            work.recording.finish(error)
+            if work.is_alone:
+                work.followed[0].turn_back()
             take_sigterm()
-
-    def _let_go(self) -> None:
-        """Give back what was taken at the setup."""
-        while self._undo:
-            self._undo.pop()()
-        system, self._system = self._system, None
-        if system is not None:
-            system.stop()
 
     def _see_checkpoints(self, trainer: Any) -> None:  # noqa: ANN401
         """Look at what was saved; a logger that is the trainer's own is told of it by Lightning."""
-        self._has_saved = False
-        recording = self._recording
-        if recording is not None and recording.run is not None and logger_of(trainer) is None:
+        work = self._of(trainer)
+        work.has_saved = False
+        if work.recording is not None and work.recording.run is not None and work.is_alone:
             for callback in trainer.checkpoint_callbacks:
-                recording.checkpoints.saved(callback)
+                work.recording.checkpoints.saved(callback)
 
-    def _log_datasets(self, name: str, loaders: Any) -> None:  # noqa: ANN401
-        if self._recording is not None and all(options.log_datasets for options in self._all_options()):
-            describe_datasets(self._recording, name, loaders)
+    def _log_datasets(self, work: Work, name: str, loaders: Any) -> None:  # noqa: ANN401
+        if work.recording is not None and all(options.log_datasets for options in self._all_options(work)):
+            describe_datasets(work.recording, name, loaders)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Name the class that stands in a module, which in the other process fits what is imported there."""

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from modeldb_lightning.datasets import loaders_of
 from modeldb_lightning.hyperparameters import typed
 from modeldb_lightning.logger import logger_of
-from modeldb_lightning.options import GUARD
+from modeldb_lightning.options import GUARD, submit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from modeldb_core.tracking import RunHandle
     from modeldb_lightning.recording import Recording
 
 
@@ -47,7 +48,22 @@ def describe_datasets(recording: Recording, name: str, loaders: Any) -> None:  #
     with GUARD.step("find the data sets"):
         found = loaders_of(loaders)
         for number, loader in enumerate(found):
-            recording.describe_dataset(f"{name}/{number}" if len(found) > 1 else name, loader)
+            _describe_dataset(recording, f"{name}/{number}" if len(found) > 1 else name, loader)
+
+
+def _describe_dataset(recording: Recording, name: str, loader: Any) -> None:  # noqa: ANN401 - a DataLoader, or anything else
+    """Record what the data set of a loader is, once, beside the training."""
+    if not recording.logs or not recording.is_new(name, getattr(loader, "dataset", loader)):
+        return
+
+    def work(run: RunHandle) -> None:
+        def describe() -> None:
+            with GUARD.step(f"describe the data set {name!r}", run.note):
+                run.log_dataset(loader, name)
+
+        submit(describe, run.run_id)
+
+    recording.do("describe the data", work)
 
 
 def _holders(trainer: Any, module: Any) -> Iterator[Any]:  # noqa: ANN401

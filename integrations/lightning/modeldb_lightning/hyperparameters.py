@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modeldb_core.model.values import MAX_KEY_LENGTH
 from modeldb_core.tracking.description.plain import Plain, described, type_name
+
+if TYPE_CHECKING:
+    from modeldb_core.tracking import RunHandle
 
 __all__ = ["described", "fitting_key", "type_name", "typed", "typed_map"]
 
@@ -31,6 +34,30 @@ def fitting_key(key: object) -> str:
     return text or "(no name)"
 
 
+def note_on_names(what: str, first: str) -> str:
+    """Return the note that says so where names were changed."""
+    given = f"{first[:40]!r}… ({len(first):,} characters)" if len(first) > 40 else repr(first)
+    return f"Names of {what} that cannot be stored were changed: {given} is {fitting_key(first)[-60:]!r}"
+
+
 def typed(value: Any) -> Any:  # noqa: ANN401 - any value
     """Return ``value`` as one that can be stored; what cannot be is described by its ``type`` and more."""
     return Plain(lenient=True).value(value)
+
+
+class Parameters:
+    """The hyperparameters of a run. Those that it was trained with are not replaced by those of a model that tests it."""
+
+    def __init__(self) -> None:
+        self.trained: dict[str, Any] = {}
+
+    def log(self, run: RunHandle, values: dict[str, Any], *, replace: bool) -> None:
+        """Record ``values``; those that differ and are not to ``replace`` what is known, as an attribute."""
+        if replace:
+            self.trained |= values
+        others = {key: value for key, value in values.items() if self.trained.get(key, value) != value}
+        if others:
+            run.set_attributes({"evaluated_with": others})
+        new = values if replace else {key: value for key, value in values.items() if key not in self.trained}
+        if new:
+            run.log_hyperparameters(new)

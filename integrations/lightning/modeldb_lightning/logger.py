@@ -199,6 +199,7 @@ class ModelDBLogger:
         elif error is None and status != "success":  # Lightning's contract names "aborted" as another one
             error = KeyboardInterrupt(status)
         self.recording.finish(error)
+        self.recordings.turn_back()
 
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:  # noqa: ANN401
         """A ``ModelCheckpoint`` has saved something."""

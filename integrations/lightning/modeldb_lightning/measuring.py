@@ -8,7 +8,7 @@ import threading
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.autologging.runs import OWN_PREFIX, attach
+from modeldb_core.autologging.runs import OWN_PREFIX, attach, describe
 from modeldb_lightning.facts import learning_rate_names
 from modeldb_lightning.options import GUARD
 from modeldb_lightning.trainers import has_rate_monitor
@@ -179,7 +179,8 @@ def watch_system(trainer: Any, recording: Recording) -> SystemMetrics | None:  #
     """Let every process record its own; all of them come here, so that none waits for another for nothing."""
     handle = None
     with GUARD.step("tell the other processes which run it is"):
-        handle = recording.describe_run()
+        run = recording.start()
+        handle = None if run is None else describe(run)
     if trainer.world_size > 1:
         handle = trainer.strategy.broadcast(handle)
     with GUARD.step("watch the system"):

@@ -9,28 +9,25 @@ from __future__ import annotations
 
 import threading
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from modeldb_core.autologging.runs import Ending, describe, interruption_of, leave_sigterm, summary_of
+from modeldb_core.autologging.runs import Ending, interruption_of, leave_sigterm, summary_of
 from modeldb_core.model.entities import FAILED, FINISHED, KILLED, LOST, RUNNING, new_id
 from modeldb_core.tracking import current_run
 from modeldb_lightning import frameworks
 from modeldb_lightning.checkpoints import Checkpoints
+from modeldb_lightning.claims import holders, take
 from modeldb_lightning.facts import model_facts
-from modeldb_lightning.hyperparameters import fitting_key, typed, typed_map
+from modeldb_lightning.hyperparameters import Parameters, note_on_names, typed, typed_map
 from modeldb_lightning.metrics import sorted_metrics
-from modeldb_lightning.options import BACKGROUND, GUARD, Options, submit
+from modeldb_lightning.options import GUARD, Options, submit
 from modeldb_lightning.resuming import Past, Position, past_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from modeldb_core.tracking import RunHandle, RunSession
-
-_lock = threading.Lock()
-_taken: set[str] = set()
-_holders: weakref.WeakValueDictionary[str, Recording] = weakref.WeakValueDictionary()
-"""By run, the recording that has continued it last, and so ends it."""
 
 
 class Recording:
@@ -44,18 +41,22 @@ class Recording:
     def __init__(self, options: Options, *, previous: Recording | None = None) -> None:
         self.options = options
         self.run: RunHandle | None = None
-        self.is_first_process: bool | None = None
-        """As the trainer says; ``None`` before there is one."""
+        self.is_first_process: bool | None = None  # as the trainer says, once there is one
         self.is_training = True
         """Whether the trainer fits: the epoch of a test, and steps that were logged before, mean nothing."""
         self.has_worked = self.has_trained = False
         """Whether a trainer has worked with it, and whether it has fitted a model."""
+        self.is_older = self.is_beside = False
+        """Whether its run is that of a checkpoint which is evaluated; whether another recording is at work with the run."""
+        self.around: Recording | None = None
+        """That of the trainer which is at work around the one of this, in the same thread."""
+        self._worker: weakref.ref[Any] | None = None
         self.checkpoints = Checkpoints(self)
+        self._parameters = Parameters()
         self._lock = threading.RLock()
-        self._run_id = options.run_id
-        self._is_begun = options.run_id is not None
-        """Whether there is a run of that identifier already."""
-        self._previous_id = None if previous is None or not previous._is_begun else previous._run_id
+        self.run_id = options.run_id  # once it is decided
+        self._is_begun = options.run_id is not None  # whether there is a run of that identifier already
+        self._previous_id = None if previous is None or not previous._is_begun else previous.run_id
         self._parent: RunHandle | None = None
         self._is_ours = True
         self._waiting: list[Callable[[RunHandle], None]] | None = None
@@ -63,8 +64,7 @@ class Recording:
         self._past: Past | None = None
         self._evaluated: dict[str, int] = {}
         self._evaluates: str | None = None
-        self._ending = Ending()
-        """How the training itself has ended: a test afterwards does not make it better."""
+        self._ending = Ending()  # that of the training itself: a test afterwards does not make it better
         self._epoch_step: int | None = None
         self._error: BaseException | None = None
         self._is_broken = False
@@ -80,26 +80,35 @@ class Recording:
             return frameworks.rank() == 0
         return self.is_first_process
 
+    @property
+    def may_continue(self) -> bool:
+        """Whether a checkpoint decides which run this is, or the user did."""
+        return not self._is_begun or self.options.run_id is not None
+
+    def is_taken(self, trainer: Any = None) -> bool:  # noqa: ANN401
+        """Return whether a trainer, other than this one, is at work with it."""
+        return self._worker is not None and self._worker() not in (None, trainer)
+
     def reserved_id(self) -> str | None:
         """Return the identifier that the run has or will have; ``None`` in other processes than the first."""
-        if self._run_id is None and self.logs:
+        if self.run_id is None and self.logs:
             with self._lock, GUARD.step("reserve an identifier for the run"):
                 self._place()
-        return self._run_id
+        return self.run_id
 
     def _place(self) -> None:
         """Decide which run this is: the one around us unless another recording has it, a child of that, or a new one."""
-        if self._run_id is not None:
+        if self.run_id is not None:
             return
         around = current_run()
         if around is not None and around.is_silent:  # it is the trainer that knows which process records
             around = None
-        if around is not None and _take(around.run_id):
+        if around is not None and take(around.run_id):
             self.run, self._is_ours, self._is_begun = around, False, True
-            self._run_id = around.run_id
+            self.run_id = around.run_id
             return
         self._parent = around
-        self._run_id = new_id()
+        self.run_id = new_id()
 
     def continue_run(self, run_id: str, store_url: str, checkpoint: Position) -> None:
         """Go on with the run that wrote the checkpoint which the trainer has loaded.
@@ -110,9 +119,9 @@ class Recording:
         if not self.logs:
             return
         with self._lock, GUARD.step("continue the run of the checkpoint"):
-            if self._run_id is None and current_run() is not None:
+            if self.run_id is None and current_run() is not None:
                 self._place()
-            is_known = run_id == self._run_id
+            is_known = run_id == self.run_id
             if is_known and not (self._is_begun and self.is_training):
                 return
             past = Past(is_elsewhere=True)
@@ -124,9 +133,9 @@ class Recording:
             self._past = past.before(checkpoint) if self.is_training else past
             self._evaluated = dict(checkpoint.evaluated)
             if not is_known:
-                _take(run_id)
+                take(run_id)
                 self._parent = None
-                self._run_id, self._is_begun = run_id, True
+                self.run_id, self._is_begun, self.is_older = run_id, True, not self.is_training
             elif self.run is not None and not self.run.has_ended:  # nobody will open it
                 self._opened(self.run)
 
@@ -152,15 +161,15 @@ class Recording:
             return
         options = self.options
         client = self._client()
-        if self._is_begun and self._run_id is not None:
-            self.run = self._continue(client, self._run_id)
+        if self._is_begun and self.run_id is not None:
+            self.run = self._continue(client, self.run_id)
         elif self._parent is not None:
             self.run = client.start_child_of(
                 self._parent,
                 options.name,
                 tags=options.tags,
                 capture=False,
-                reserved_id=self._run_id,
+                reserved_id=self.run_id,
                 every_rank=True,
             )
         else:
@@ -169,11 +178,11 @@ class Recording:
                 options.experiment,
                 options.name,
                 tags=options.tags,
-                reserved_id=self._run_id,
+                reserved_id=self.run_id,
                 every_rank=True,
                 make_current=False,
             )
-            _take(self.run.run_id)
+            take(self.run.run_id)
         if self._previous_id is not None and not self._is_begun:
             self.run.set_attributes({"previous_training": {"run_id": self._previous_id}})
         self._is_begun = True
@@ -184,15 +193,21 @@ class Recording:
         if not self.is_training and self._past is None and self.run is None:
             self._past = past_of(client, run_id, client.writer.store_url)
         past = Past() if self._past is None or self.is_training else self._past
-        self._is_ours = past.status != RUNNING
-        if not self._is_ours:  # another process trains
+        before: Recording | None = holders.get(run_id)
+        before = None if before is self or (before is not None and before.is_taken()) else before
+        self._is_ours = before is not None or past.status != RUNNING
+        if not self._is_ours:  # another trainer or process trains
             return client.get_run(run_id)
-        if past.status not in ("", FINISHED):
+        if before is not None:
+            with before._lock:  # its end may be under way
+                self._ending, holders[run_id] = before._ending, self
+        elif past.status not in ("", FINISHED):
             self._ending = Ending(KILLED if past.status == LOST else past.status, past.failure)
-        _holders[run_id] = self
         return client.start_run(run_id=run_id, every_rank=True, make_current=False)
 
     def _opened(self, run: RunHandle) -> None:
+        if self._is_ours:
+            holders[run.run_id] = self
         if self.is_first_process:  # a trainer is at work, and ends its batch when SIGTERM comes
             leave_sigterm()
         past = self._past
@@ -200,6 +215,7 @@ class Recording:
             if past.note:
                 run.note(past.note)
             self.checkpoints.know(past)
+            self._parameters.trained = {**past.hyperparameters, **self._parameters.trained}
             self._past = past if past.last_steps else None
 
     def _client(self) -> RunSession[RunHandle]:
@@ -209,13 +225,30 @@ class Recording:
 
     # -- logging ------------------------------------------------------------------------------------------------------
 
-    def hold(self) -> None:
-        """Keep what is logged back until :meth:`begin`: a checkpoint may be loaded that says to which run it belongs."""
+    def hold(self, trainer: Any, *, is_training: bool) -> None:  # noqa: ANN401
+        """A trainer begins: keep what is logged back until :meth:`begin`, for a checkpoint may say to which run it belongs."""
         with self._lock:  # the end of the training before may be under way: what is logged to it then would be lost
             self._generation += 1
+        self._worker, self.is_training = weakref.ref(trainer), is_training
+        self.is_first_process = bool(trainer.is_global_zero)
         self._is_broken = False
         if self._waiting is None:
             self._waiting = []
+
+    def hand_over(self, other: Recording, trainer: Any) -> None:  # noqa: ANN401
+        """What the trainer evaluates belongs to ``other``: give it what was kept back, and end as before."""
+        waiting, self._waiting = self._waiting, None
+        self.finish()
+        other.hold(trainer, is_training=False)
+        other._waiting = waiting
+
+    def beside(self) -> Recording:
+        """Return another recording of this run, for what evaluates while a trainer is at work: it does not end the run."""
+        other = Recording(self.options)
+        other.run, other.run_id = self.run, self.run_id
+        other._is_begun, other._is_ours, other.is_beside = True, False, True
+        other._evaluated, other._parameters = self._evaluated, self._parameters
+        return other
 
     def begin(self) -> None:
         """The trainer begins its work: record what was kept back."""
@@ -247,6 +280,9 @@ class Recording:
         """Log numbers at a step; anything else that is not a number is recorded as what it is, or noted."""
         if self._evaluates is not None:
             step = self._evaluated[self._evaluates] - 1
+            if self._past is not None and not self.is_training:
+                step = self._past.free_step(metrics, step)
+                self._evaluated[self._evaluates] = step + 1
         try:
             metrics = self._adjusted(metrics, step)
             self.run.log_metrics(metrics, step)  # type: ignore[union-attr] # as there is no run, or it has ended
@@ -286,15 +322,14 @@ class Recording:
             values, misfits = typed_map(parameters)
         if values:
             self._tell_of_names("hyperparameters", misfits)
-            self.do("record the hyperparameters", lambda run: run.log_hyperparameters(values))
+            log = partial(self._parameters.log, values=values, replace=self.is_training or not self.is_taken())
+            self.do("record the hyperparameters", log)
 
     def _tell_of_names(self, what: str, misfits: Sequence[str]) -> None:
         """Leave word, once, that names were changed which no store takes."""
         if misfits and what not in self._told:
             self._told.add(what)
-            first = misfits[0]
-            given = f"{first[:40]!r}… ({len(first):,} characters)" if len(first) > 40 else repr(first)
-            text = f"Names of {what} that cannot be stored were changed: {given} is {fitting_key(first)[-60:]!r}"
+            text = note_on_names(what, misfits[0])
             self.do("note that names were changed", lambda run: run.note(text))
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
@@ -304,25 +339,12 @@ class Recording:
 
     def describe_model(self, model: Any) -> None:  # noqa: ANN401 - a LightningModule
         """Record what a model consists of, once."""
-        if self.logs and self._is_new("model", model):
+        if self.logs and self.is_new("model", model):
             with GUARD.step("describe the model"):
                 self.do("record what the model consists of", model_facts(model).log)
 
-    def describe_dataset(self, name: str, loader: Any) -> None:  # noqa: ANN401 - a DataLoader, or anything else
-        """Record what the data set of a loader is, once, beside the training."""
-        if not self.logs or not self._is_new(name, getattr(loader, "dataset", loader)):
-            return
-
-        def work(run: RunHandle) -> None:
-            def describe() -> None:
-                with GUARD.step(f"describe the data set {name!r}", run.note):
-                    run.log_dataset(loader, name)
-
-            submit(describe, run.run_id)
-
-        self.do("describe the data", work)
-
-    def _is_new(self, what: str, item: object) -> bool:
+    def is_new(self, what: str, item: object) -> bool:
+        """Return whether another item was asked about the last time."""
         is_new = self._seen.get(what) != id(item)
         self._seen[what] = id(item)
         return is_new
@@ -335,15 +357,11 @@ class Recording:
         mark = {"run_id": run_id, "store_url": self.run.client.writer.store_url if self.run is not None else ""}
         return {**mark, "evaluated": dict(self._evaluated)} if self._evaluated else mark
 
-    def describe_run(self) -> dict[str, Any] | None:
-        """Return what another process needs to log to the run."""
-        run = self.start()
-        return None if run is None else describe(run)
-
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def finish(self, error: BaseException | None = None) -> None:
         """The trainer has come to an end, for now: with ``error``, or well. What is under way is finished beside it."""
+        self._worker = None
         if error is not None and self._error is error:  # heard of by the callback, and again by the logger
             return
         self._error = error
@@ -368,31 +386,15 @@ class Recording:
     def _finish(self, generation: int, ending: Ending) -> None:
         with self._lock:
             run = self.run  # it may have been taken up again meanwhile, by this recording or by another one
-            if generation == self._generation and run is not None and _holders.get(run.run_id, self) is self:
+            if generation == self._generation and run is not None and holders.get(run.run_id, self) is self:
                 with GUARD.step("end the run"):
                     run.finish(ending)
 
     def __getstate__(self) -> dict[str, Any]:
         """In another process, as Lightning starts for ``ddp_spawn``, a run that is open goes on."""
-        return {"options": self.options, "run_id": self._run_id if self._is_begun else None}
+        return {"options": self.options, "run_id": self.run_id if self._is_begun else None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["options"])  # type: ignore[misc]
         if state["run_id"] is not None:
-            self._run_id, self._is_begun = state["run_id"], True
-
-
-def _take(run_id: str) -> bool:
-    """Return whether this is the first recording in the run."""
-    with _lock:
-        if run_id in _taken:
-            return False
-        _taken.add(run_id)
-        return True
-
-
-def release(run: RunHandle) -> None:
-    """The run is about to end: wait for the checkpoints that are on their way; nobody asks for it any more."""
-    BACKGROUND.wait(run.run_id, timeout_s=run.client.settings.exit_timeout_s)
-    with _lock:
-        _taken.discard(run.run_id)
+            self.run_id, self._is_begun = state["run_id"], True

@@ -62,6 +62,7 @@ class Past:
             and of what the program counts itself have nothing to do with each other.
         prefix: for the names of what is trained again.
         artifacts: of the run, by path.
+        hyperparameters: of the run.
         note: what a reader of the run should know.
     """
 
@@ -71,6 +72,7 @@ class Past:
     last_steps: Mapping[str, int] = field(default_factory=dict)
     prefix: str = RETRAINED
     artifacts: Mapping[str, Any] = field(default_factory=dict)
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
 
     def before(self, position: Position) -> Past:
@@ -88,6 +90,10 @@ class Past:
         """Return metrics, those under another name that have this step or a later one already."""
         last = self.last_steps
         return {self._retrained(key) if step <= last.get(key, -1) else key: value for key, value in metrics.items()}
+
+    def free_step(self, metrics: Mapping[str, Any], step: int) -> int:
+        """Return ``step``, or the first one after all that these series have."""
+        return max([step, *(self.last_steps.get(key, -1) + 1 for key in metrics if key != "epoch")])
 
     def _retrained(self, key: str) -> str:
         if key.startswith(OWN_PREFIX):
@@ -127,4 +133,11 @@ def _past(run: Any) -> Past:  # noqa: ANN401 - an Entity
     before = {found[1] for key in run.series if (found := _RETRAINED.match(key))}
     steps = {key: summary.last_step for key, summary in run.series.items() if not _RETRAINED.match(key)}
     prefix = f"retrained-{len(before) + 1}/" if before else RETRAINED
-    return Past(status=run.status, failure=run.failure, last_steps=steps, prefix=prefix, artifacts=dict(run.artifacts))
+    return Past(
+        status=run.status,
+        failure=run.failure,
+        last_steps=steps,
+        prefix=prefix,
+        artifacts=dict(run.artifacts),
+        hyperparameters=dict(run.hyperparameters),
+    )

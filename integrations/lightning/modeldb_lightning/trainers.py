@@ -114,14 +114,13 @@ def has_stepped(trainer: Any, module: Any) -> bool:  # noqa: ANN401
         return True
 
 
-def position_of(checkpoint: dict[str, Any]) -> Position:
-    """Return where a training goes on that begins with a checkpoint."""
+def position_of(checkpoint: dict[str, Any], mark: dict[str, Any]) -> Position:
+    """Return where a training goes on that begins with a checkpoint, which has this mark of a run."""
     global_step = int(checkpoint.get("global_step", 0))
     loops = checkpoint.get("loops") or {}
     state = (loops.get("fit_loop") or {}).get("epoch_loop.state_dict") or {}
-    mark = checkpoint.get(CHECKPOINT_KEY)
-    evaluated = mark.get("evaluated", {}) if isinstance(mark, dict) else {}
-    return Position(global_step, int(state.get("_batches_that_stepped", global_step)) + 1, evaluated)
+    next_step = int(state.get("_batches_that_stepped", global_step)) + 1
+    return Position(global_step, next_step, mark.get("evaluated", {}))
 
 
 def keep_folder(trainer: Any, checkpoint: dict[str, Any], run_id: str) -> None:  # noqa: ANN401
