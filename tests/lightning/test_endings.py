@@ -143,11 +143,11 @@ def test_what_is_logged_while_the_run_of_the_training_before_is_being_ended_is_k
     record = RunHandle._record
     finishing = threading.Event()
 
-    def slow(run, operation):
+    def slow(run, operation, **details):
         if operation.ends_run:
             finishing.set()
             time.sleep(0.5 if where == "before" else 0)
-        record(run, operation)
+        record(run, operation, **details)
         if operation.ends_run:
             time.sleep(0.5 if where == "after" else 0)
 
