@@ -35,16 +35,17 @@ def evolve(
     """Return the document after a change; ``document`` is the one before, or ``None``, and stays as it was.
 
     - ``create``: the payload is the document. Where the entity is there already (containers have derived identifiers,
-      so two writers may create the same one), the first one's fields win, and a deleted entity comes back. A field that
-      names who makes the change, such as the author of a comment, does so where the payload says nothing.
+      so two writers may create the same one), the first one's fields win, and a deleted entity comes back; where it
+      says nothing new, the entity was used, but not altered. A field that names who makes the change, such as the author
+      of a comment, does so where the payload says nothing.
     - ``update``: ``set`` gives fields new values; ``put`` writes keys of maps; ``add`` appends what is missing to
       lists; ``remove`` drops keys of maps, or elements of lists.
     - ``delete``: ``deleted_at`` is set. The document stays, so that it can be restored and the audit can show it.
     - ``restore``: ``deleted_at`` is taken away.
 
     Updates of an entity that was never created make it: a run that two processes log to may see the child's stream
-    arrive first. Each change raises the ``revision`` by one, and ``owner`` and ``created_at`` are those
-    of the first change, whatever a payload says of them.
+    arrive first. Each change that alters something raises the ``revision`` by one, and ``owner`` and ``created_at`` are
+    those of the first change, whatever a payload says of them.
 
     Args:
         own: names the maps of ``document`` that its owner alone has, and lets go: ``put`` writes into these, where it
@@ -53,6 +54,7 @@ def evolve(
     """
     after: Document = dict(document) if document else unborn(actor=actor, recorded_at=recorded_at)
     born: Document = {name: after[name] for name in ("created_at", "owner") if name in after}
+    alters = True
     revision = after.get("revision", 0)
     if action == "create":
         for name, value in payload.items():
@@ -60,6 +62,7 @@ def evolve(
         for name in KINDS[kind].actors if payload and kind in KINDS else ():  # not of one that was erased
             after.setdefault(name, actor)
         after.pop("deleted_at", None)
+        alters = not (document and revision and after.keys() == document.keys())
     elif action == "update":
         _update(after, payload, set() if own is None else own)
     elif action == "delete":
@@ -71,7 +74,7 @@ def evolve(
         raise InvalidArgumentError(msg)
     after.update(born)
     after["updated_at"] = max(recorded_at, after.get("updated_at", recorded_at))
-    after["revision"] = revision + 1
+    after["revision"] = revision + alters
     return after
 
 

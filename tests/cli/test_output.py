@@ -162,7 +162,8 @@ def test_times_are_shown_with_their_offset_and_a_filter_takes_them(
         command("delete", "second")
         assert command("trash").out.count("+05:45") == 2
         assert "+05:45" in command("gc", "--window-days", "0", "--no-artifacts", "--dry-run").out
-        assert modeldb.connect().search_runs()._repr_html_().count("+05:45") == 2
+        with modeldb.connect() as client:
+            assert client.search_runs()._repr_html_().count("+05:45") == 2
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -180,7 +181,8 @@ def test_a_zone_that_is_none_is_taken_for_utc(
         shown = command("runs", "name = 'second'", "--columns", "started_at").out.splitlines()[1].strip()
         found = json.loads(command("runs", f'name = "second" and started_at >= "{shown}"', "--json").out)
         assert (shown[-6:], found["total"]) == ("+00:00", 1)
-        assert modeldb.connect().search_runs()._repr_html_().count("+00:00") == 3
+        with modeldb.connect() as client:
+            assert client.search_runs()._repr_html_().count("+00:00") == 3
         assert command("audit", "log", "--since", "2026-01-01T00:00", "--until", shown).code == program.OK
     finally:
         monkeypatch.undo()

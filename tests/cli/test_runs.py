@@ -314,8 +314,8 @@ def test_history_of_a_metric_without_steps_gives_its_value(command: Command, sce
     result = command("history", "first", "auc", "--json")
     assert (result.code, result.out) == (program.MISSING, "")
     assert "was logged without a step: it has a value, 0.91, and no history" in result.err
-    with pytest.raises(NotFoundError, match=r"a value, 0\.91, and no history"):
-        modeldb.get_run(scene.first).history("auc")
+    with modeldb.connect() as client, pytest.raises(NotFoundError, match=r"a value, 0\.91, and no history"):
+        client.get_run(scene.first).history("auc")
 
 
 def test_artifacts_are_listed_and_fetched(command: Command, scene: Scene) -> None:

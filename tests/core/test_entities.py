@@ -142,7 +142,11 @@ def test_the_revision_counts_changes_whatever_a_payload_says():
     assert document["revision"] == 1
     document = evolve(document, "update", {"set": {"revision": "x"}}, actor="me", recorded_at=2)
     assert document["revision"] == 2
-    assert evolve(document, "create", {}, actor="me", recorded_at=3)["revision"] == 3
+    document = evolve(document, "create", {"revision": 5}, actor="me", recorded_at=3)
+    assert (document["revision"], document["updated_at"]) == (2, 3)  # it was used, and says what it said
+    assert evolve(document, "create", {"name": "new"}, actor="me", recorded_at=4)["revision"] == 3
+    document = evolve(document, "delete", {}, actor="me", recorded_at=5)
+    assert evolve(document, "create", {}, actor="me", recorded_at=6)["revision"] == 4
 
 
 @pytest.mark.parametrize("action", ["append", "open", "erase", "frobnicate"])

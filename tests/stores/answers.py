@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from modeldb_core.errors import ModelDBError
-from modeldb_core.log.changes import APPEND, STREAM, UPDATE
+from modeldb_core.log.changes import APPEND, CREATE, STREAM, UPDATE
 from modeldb_core.log.json_documents import change_document, entity_document
 from modeldb_core.model.entities import derived_id
 from modeldb_core.model.schema import KINDS
@@ -190,7 +190,7 @@ class _Asked:
         return ask
 
     def changes(self, *, exactly: bool, **options: Any) -> Callable[[], Any]:
-        """Return a question for the log. How points are cut into changes is a matter of time, and left out if not."""
+        """Return a question for the log. How it is cut into batches is a matter of time, and left out if not exactly."""
 
         def ask() -> Any:
             found, cursor = [], 0
@@ -202,7 +202,11 @@ class _Asked:
                     break
             if exactly:
                 return [change_document(change) for change in found]
-            told = [change for change in found if change.kind != STREAM and change.action != APPEND]
+            told = [
+                change
+                for change in found
+                if change.kind != STREAM and change.action != APPEND and (change.action != CREATE or change.data())
+            ]  # points, and what a batch declares again without a word
             told.sort(
                 key=lambda change: (change.kind, change.action) == ("dataset_version", UPDATE)
             )  # numbers come by time

@@ -47,6 +47,18 @@ def client(
         yield connected
 
 
+def test_runs_that_are_started_in_a_project_alter_nothing_that_somebody_edits(client: Client) -> None:
+    with client.start_run("churn", "trees", capture=False):
+        pass
+    before = client.projects()[0], client.experiments("churn")[0]
+    for _ in range(3):
+        with client.start_run("churn", "trees", capture=False):
+            pass
+        client.flush()
+    after = client.projects()[0], client.experiments("churn")[0]
+    assert [each.revision for each in after] == [each.revision for each in before]  # which edits may insist on
+
+
 @pytest.mark.parametrize("child", [False, True], ids=["run", "child run"])
 def test_a_deleted_project_comes_back_with_a_run_that_is_started_in_it(client: Client, child: bool) -> None:
     with client.start_run("churn", "trees", capture=False) as old:
