@@ -55,7 +55,7 @@ def test_batches_that_claim_nothing_new_ask_nothing_more(tmp_path: Path, asked: 
         asked.clear()
         change = later.update("project", ids["project_id"], set={"description": "other"})
         expect = [
-            RevisionIs("project", ids["project_id"], 3),
+            RevisionIs("project", ids["project_id"], 2),
             Absent("run", "none"),
             Unique("project", "w", "name", "n"),
         ]
