@@ -154,6 +154,23 @@ def test_a_filter_that_is_typed_before_the_table_is_sorted_takes_nothing_from_th
     page.wait_for_function("() => location.search.includes('order=name')")
 
 
+def test_a_deleted_run_that_is_selected_stays_so_when_the_charts_learn_that_it_is_deleted(
+    site: Any, visitor: Any, mine: Any
+) -> None:
+    for run_id in mine["runs"]:
+        mine["writer"].delete("run", run_id)
+    site.store.apply(mine["writer"].take(site.store.heads()[mine["writer"].stream_id].seq))
+    page = visitor().page
+    page.add_init_script(f"{HOLD}; window.holding = 'started_at%2Cseries'")
+    page.goto(f"{site.url}{site.project(mine)}?filter=deleted_at+exists")
+    page.wait_for_function("() => window.held.length === 1")
+    page.click(".grid-row:has(a.name:text-is('run 1')) .pick")
+    release(page)
+    page.evaluate("() => new Promise((go) => setTimeout(go, 100))")  # in which the answer is read
+    page.keyboard.press("e")
+    page.wait_for_selector("[role=dialog] button:text-is('Restore 1 run')")
+
+
 def test_a_filter_that_is_typed_before_the_columns_have_come_is_the_one_that_counts(
     site: Any, visitor: Any, mine: Any
 ) -> None:

@@ -152,8 +152,9 @@ class Project extends Component {
     const ids = this.drawn.missing(this.drawnIds());
     if (!ids.length) return;
     try {
-      // A run that was deleted is neither drawn nor selected.
-      for (const id of await this.drawn.load(ids)) if (this.selection.has(id)) this.toggle(id);
+      // A run that was deleted is not drawn, and not selected where it is not in the table any more.
+      const gone = await this.drawn.load(ids);
+      if (!api.asksForDeleted(filterOf(this.state.filter))) for (const id of gone) if (this.selection.has(id)) this.toggle(id);
       this.touch();
     } catch (error) {
       this.setState({ error });
