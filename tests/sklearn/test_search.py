@@ -116,6 +116,7 @@ def test_a_grid_search_is_a_run_with_a_child_for_every_candidate(client: Any, ru
         assert child.hyperparameters["svc"]["C"] == results["params"][index]["svc__C"]
         for name in ("mean_test_score", "std_test_score", "rank_test_score", "split0_test_score", "split2_test_score"):
             assert child.metrics[name] == results[name][index]
+        assert next(iter(child.metrics)) == "mean_test_score", "what tables show first"
         assert child.artifacts == {}
     curve = client.get_run(parent.run_id).history("candidates/mean_test_score")
     assert curve.values.tolist() == results["mean_test_score"].tolist()

@@ -150,10 +150,12 @@ class SearchWatch(Watch):
             self._write(candidate, RUNNING)
 
     def _complete(self, candidate: _Candidate, within: int) -> None:
+        whole: dict[str, float] = {}
         for name, values in candidate.by_split.items():
             array = np.asarray(values)
-            candidate.metrics[f"mean_{name}"] = float(np.average(array))
-            candidate.metrics[f"std_{name}"] = float(np.sqrt(np.average((array - np.average(array)) ** 2)))
+            whole[f"mean_{name}"] = float(np.average(array))
+            whole[f"std_{name}"] = float(np.sqrt(np.average((array - np.average(array)) ** 2)))
+        candidate.metrics = whole | candidate.metrics  # tables show what comes first
         for name, column in self._more.items():
             if isinstance(number := np.asarray(column[within]).item(), (int, float)):
                 candidate.metrics[name] = number

@@ -221,11 +221,11 @@ class Validation(Watch):
         if not (self._splits and self._placement.is_ours):
             for index, split in enumerate(splits):
                 self.run.log_metrics(split, index)
-        metrics = _by_split(splits)
+        metrics: dict[str, float] = {}
         for name in splits[0] if splits else ():
             values = np.array([split.get(name, np.nan) for split in splits])
             metrics[f"mean_{name}"], metrics[f"std_{name}"] = float(values.mean()), float(values.std())
-        return metrics
+        return metrics | _by_split(splits)
 
     def _curve(self, result: Any, drawn: list[figures.Figure]) -> dict[str, float]:  # noqa: ANN401
         """Log the curve: by the size of the training data, or by the place in the range of the parameter."""
