@@ -47,7 +47,10 @@ def in_parallel(backend: str, function: Any, values: Any) -> list[Any]:
 
 def arrived(runs: Any, count: int) -> list[Any]:
     wait_until(
-        lambda: len(found := runs()) >= count and all(MODEL in run.artifacts for run in found if run.parent_id),
+        lambda: (
+            len(found := runs()) >= count
+            and all(MODEL in run.artifacts and run.status != "running" for run in found if run.parent_id)
+        ),
         lambda: [(run.name, run.status, sorted(run.artifacts), run.notes) for run in runs()],
     )
     return list(runs())
