@@ -1,4 +1,4 @@
-"""What a run lies in, declared with what is logged: whoever deletes a project keeps no run from being seen."""
+"""Declares the project and the experiment of a run together with it: a run is seen although its project was deleted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DECLARED_LIFE_S = 10.0
 def execute_within(session: Session, containers: Iterable[Operation], operation: Operation) -> OpenStream | None:
     """Carry an operation out as :meth:`Session.execute` does, and have its containers declared in the same batch.
 
-    So the store has them at the instant when it has what they contain, whoever deleted them before.
+    So the store has the containers as soon as it has their contents, even if somebody deleted them before.
     """
     containers = tuple(containers)
     for each in containers:

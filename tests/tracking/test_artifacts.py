@@ -422,7 +422,7 @@ def deep_folder(tmp_path: Path) -> Path:
 
 @contextmanager
 def calls_counted(monkeypatch: Any) -> Iterator[Counter[str]]:
-    """Count the calls of the file system that this thread makes: what is shipped meanwhile is no part of it."""
+    """Count the calls of the file system by this thread only; the thread that ships is not counted."""
     calls, mine = Counter[str](), threading.current_thread()
 
     def counted(name: str, call: Any) -> Any:

@@ -32,7 +32,7 @@ class Projects extends Component {
     this.queue = [];
     this.busy = 0;
     /** Whether the list is to be asked for from its beginning. */
-    this.anew = false;
+    this.fromStart = false;
   }
 
   componentDidMount() {
@@ -44,20 +44,20 @@ class Projects extends Component {
     });
   }
 
-  /** @param {boolean} [anew] */
-  load(anew = false) {
-    this.anew ||= anew;
+  /** @param {boolean} [fromStart] */
+  load(fromStart = false) {
+    this.fromStart ||= fromStart;
     return this.loadNext();
   }
 
   loadNext = inTurn(async () => {
     const { search, cursor, items } = this.state;
-    const { anew } = this;
-    this.anew = false;
+    const { fromStart } = this;
+    this.fromStart = false;
     const filter = search ? `name contains "${search.replaceAll('"', '""')}"` : "";
     try {
-      const page = await api.find("projects", { filter, limit: PAGE, cursor: anew ? null : cursor, count: 1, order_by: "updated_at desc", fields: "description,owner,tags" });
-      this.setState({ items: anew ? page.items : [...(items ?? []), ...page.items], cursor: page.cursor, total: page.total, error: null });
+      const page = await api.find("projects", { filter, limit: PAGE, cursor: fromStart ? null : cursor, count: 1, order_by: "updated_at desc", fields: "description,owner,tags" });
+      this.setState({ items: fromStart ? page.items : [...(items ?? []), ...page.items], cursor: page.cursor, total: page.total, error: null });
       this.ask(page.items);
     } catch (error) {
       this.setState({ error });
