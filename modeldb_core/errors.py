@@ -183,9 +183,14 @@ class MissingDependencyError(ConfigurationError, ImportError):
 
 
 class StoreUnavailableError(ModelDBError, ConnectionError):
-    """The store cannot be reached or cannot write now; the same call may succeed later."""
+    """The store cannot be reached or cannot write now; the same call may succeed later.
+
+    Attributes:
+        retry_after_s: for how many seconds it wants to be left alone, where it said so (``Retry-After``); else 0.
+    """
 
     code = "store_unavailable"
+    retry_after_s: float = 0.0
 
 
 class TimeLimitError(ModelDBError, TimeoutError):

@@ -14,6 +14,7 @@ from modeldb_core.errors import (
     StoreUnavailableError,
 )
 from modeldb_core.runtime.redaction import redact_message
+from modeldb_core.runtime.retry_after import seconds_to_wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -94,7 +95,17 @@ _MESSAGES: Mapping[str, tuple[type[ModelDBError], str]] = {
         (StoreUnavailableError, "the connection broke; the same call may succeed later"),
     ),
     **dict.fromkeys(
-        ("SlowDown", "ServiceUnavailable", "InternalError", "503", "500", "OperationAborted", "409"),
+        (
+            "SlowDown",
+            "TooManyRequests",
+            "ServiceUnavailable",
+            "InternalError",
+            "503",
+            "500",
+            "429",
+            "OperationAborted",
+            "409",
+        ),
         (StoreUnavailableError, "it is overloaded or out of order ({code}); the same call may succeed later"),
     ),
     **dict.fromkeys(
@@ -121,7 +132,7 @@ def translate(error: BaseException, url: str, doing: Doing) -> ModelDBError:
     for code in codes:
         if code in _MESSAGES:
             cls, text = _MESSAGES[code]
-            return cls(f"{url} cannot be used: {text.format(code=code, bucket=bucket)}")
+            return _asking_for_time(cls(f"{url} cannot be used: {text.format(code=code, bucket=bucket)}"), causes)
     for cause in causes:
         number = getattr(cause, "errno", None)
         if number in _FULL:
@@ -132,7 +143,19 @@ def translate(error: BaseException, url: str, doing: Doing) -> ModelDBError:
     words = redact_message(lines[0])[:300] if lines else type(error).__name__
     if isinstance(error, ValueError) and "://" not in words:
         return ConfigurationError(f"{url} cannot be used: {words}; check its URL and options")
-    return StoreUnavailableError(f"{url} cannot be used now: {words}; the same call may succeed later")
+    return _asking_for_time(
+        StoreUnavailableError(f"{url} cannot be used now: {words}; the same call may succeed later"), causes
+    )
+
+
+def _asking_for_time(error: ModelDBError, causes: list[BaseException]) -> ModelDBError:
+    """Note for how long the server wants to be left alone, where it says so."""
+    if isinstance(error, StoreUnavailableError):
+        answers = (getattr(cause, "response", None) for cause in causes)
+        said = (answer.get("ResponseMetadata", {}).get("HTTPHeaders") for answer in answers if isinstance(answer, dict))
+        waits = (seconds_to_wait(headers) for headers in said if headers)
+        error.retry_after_s = max(waits, default=0.0)
+    return error
 
 
 def _denied(url: str, doing: Doing) -> ModelDBError:

@@ -9,6 +9,7 @@ from modeldb_core.errors import (
     ConfigurationError,
     PermissionDeniedError,
     StoreReadOnlyError,
+    StoreUnavailableError,
     StoreVersionError,
 )
 
@@ -38,6 +39,7 @@ class Retries:
         self._failures = 0
         self._failed_at = 0.0
         self._retry_at = 0.0
+        self._wanted_s = 0.0
         self._told: set[str] = set()
         self.is_refused = False
         """Whether the last attempt ended with an error that another attempt will not change."""
@@ -51,10 +53,10 @@ class Retries:
         return max(0.001, self._retry_at - time.monotonic()) if self._failures else 3600.0
 
     def ask_again(self) -> None:
-        """Somebody waits: ask sooner, but never without a pause."""
+        """Somebody waits: ask sooner, but never without a pause, nor before the time that the store itself has named."""
         if self._failures:
             longest_s = REFUSED_ASKED_PAUSE_S if self.is_refused else ASKED_PAUSE_S
-            self._retry_at = min(self._retry_at, self._failed_at + longest_s)
+            self._retry_at = min(self._retry_at, self._failed_at + max(longest_s, self._wanted_s))
 
     def note_failure(self, error: Exception) -> bool:
         """Return whether this is the first of its kind since an attempt succeeded, so that it is to be said."""
@@ -62,7 +64,8 @@ class Retries:
         self._failures += 1
         self._failed_at = time.monotonic()
         pause_s = REFUSED_PAUSE_S if self.is_refused else min(MAX_PAUSE_S, self._first_s * 2 ** min(self._failures, 10))
-        self._retry_at = self._failed_at + pause_s * _spread.uniform(0.5, 1.0)
+        self._wanted_s = error.retry_after_s if isinstance(error, StoreUnavailableError) else 0.0
+        self._retry_at = self._failed_at + max(self._wanted_s, pause_s * _spread.uniform(0.5, 1.0))
         kind = type(error).__name__
         is_new = kind not in self._told
         self._told.add(kind)

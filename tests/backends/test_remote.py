@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import modeldb_core as modeldb
 from modeldb_core.backends.blobs import FsspecArtifactStore
 from modeldb_core.backends.remote import address as addresses
 from modeldb_core.backends.remote.artifacts import RemoteArtifactStore
@@ -47,6 +48,7 @@ from modeldb_core.trees import TreeStore
 from modeldb_server import ServerSettings
 from tests.services.processes import free_port
 from tests.services.server import READ_TOKEN, TOKEN, ModelDBServer, serving, serving_folder
+from tests.waiting import wait_until
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 CLOSED = ServerSettings(port=0, actor="tester", tokens=(TOKEN,), read_tokens=(READ_TOKEN,))
@@ -600,6 +602,28 @@ def test_a_server_that_wants_to_be_left_alone_is(monkeypatch):
     assert len(requests) == len(pauses) + 1
 
 
+@pytest.mark.parametrize("said", ["7200", "Mon, 30 Nov 2026 14:00:00 GMT"])
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_wants_to_be_left_alone_for_long_is_asked_once(tmp_path, monkeypatch, status, said):
+    for name in ("MAX_PAUSE_S", "ASKED_PAUSE_S"):
+        monkeypatch.setattr(f"modeldb_core.journal.retries.{name}", 0.01)
+    headers = {"Retry_After": said, "Date": "Mon, 30 Nov 2026 12:00:00 GMT"}
+    with answering(status, b"", **headers) as (port, requests):
+        url = f"http://127.0.0.1:{port}"
+        options = {"journal_dir": tmp_path, "flush_interval_s": 0.01, "exit_timeout_s": 0.1}
+        client = modeldb.connect(url, artifact_url=url, capture_enabled=False, **options)
+        run = client.start_run("p")
+        run.log_metric("m", 1.0, step=0)
+        run.log_artifact(b"content", "file.bin")
+        stream = client.writer.stream
+        wait_until(lambda: stream.failure is not None and stream.uploads.failure is not None)
+        count = len(requests)
+        assert client.flush(0.5) is False
+        assert len(requests) == count
+        client.close()
+        assert len(requests) == count
+
+
 # TLS
 
 
@@ -626,10 +650,10 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_with_the_way_out(certi
         ):
             RemoteMetadataStore(f"https://127.0.0.1:{port}", ca_bundle=str(path), **SOON).heads()
         trusted = RemoteMetadataStore(f"https://localhost:{port}", ca_bundle=str(path), **SOON)
-        trusted._connection._ensure_checked()
+        trusted._connection.hello()
         with pytest.warns(ModelDBWarning, match="not checked"):
             unchecked = RemoteMetadataStore(f"https://127.0.0.1:{port}", verify=False, **SOON)
-        unchecked._connection._ensure_checked()
+        unchecked._connection.hello()
 
 
 def test_a_bundle_that_is_none_is_named(tmp_path):
@@ -653,7 +677,7 @@ def test_the_proxy_of_the_environment_is_used_and_its_password_not_shown(monkeyp
         monkeypatch.setenv("http_proxy", f"http://ada:s3cret@127.0.0.1:{port}")
         monkeypatch.setenv("no_proxy", "")
         store = RemoteMetadataStore("http://models.test/base", **SOON)
-        store._connection._ensure_checked()
+        store._connection.hello()
         assert requests[0].path == "http://models.test:80/base/api/v2/store"
         assert requests[0].headers["Proxy-Authorization"].startswith("Basic ")
     monkeypatch.setenv("https_proxy", f"http://ada:s3cret@127.0.0.1:{free_port()}")

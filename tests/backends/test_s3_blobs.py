@@ -6,6 +6,7 @@ import base64
 import contextlib
 import datetime
 import hashlib
+import http.server
 import io
 import os
 import subprocess
@@ -65,6 +66,34 @@ def store(s3, bucket, prefix):
     store = S3ArtifactStore(f"s3://{bucket}/{prefix}", **s3.options, **SMALL_PARTS)
     yield store
     store.close()
+
+
+def test_a_bucket_that_wants_to_be_left_alone_says_for_how_long():
+    class Busy(http.server.BaseHTTPRequestHandler):
+        def do_PUT(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(503)
+            self.send_header("Retry-After", "90")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_PUT
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        options = {
+            "endpoint_url": f"http://127.0.0.1:{server.server_port}",
+            "key": "k",
+            "secret": "s",
+            "max_attempts": 1,
+        }
+        with pytest.raises(StoreUnavailableError) as caught:
+            S3ArtifactStore("s3://busy/prefix", **options)._bucket.call("put_object", "write", "key", Body=b"x")
+        server.shutdown()
+    assert caught.value.retry_after_s == 90.0
 
 
 def overwrite(server, store, digest, content):

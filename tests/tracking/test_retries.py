@@ -76,6 +76,18 @@ def test_who_asks_waits_less_long_but_never_not_at_all(
     assert kept.is_due()
 
 
+def test_a_store_that_named_a_time_is_left_alone_for_it_whoever_asks(clock: Clock) -> None:
+    kept = Retries(1.0)
+    busy = StoreUnavailableError("busy")
+    busy.retry_after_s = 120.0
+    kept.note_failure(busy)
+    kept.ask_again()
+    assert kept.pause_s() == 120.0
+    clock.now += 120.0
+    assert kept.is_due()
+    assert pauses(clock, kept, AWAY, 1) == [4], "what it said once holds for once"
+
+
 def test_asking_does_not_prolong_a_short_pause(clock: Clock) -> None:
     kept = Retries(0.5)
     kept.note_failure(AWAY)

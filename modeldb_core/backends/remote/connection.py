@@ -33,6 +33,7 @@ from modeldb_core.errors import (
     StoreVersionError,
 )
 from modeldb_core.runtime import __version__, forks
+from modeldb_core.runtime.retry_after import seconds_to_wait
 from modeldb_core.stores import protocol
 
 if TYPE_CHECKING:
@@ -208,7 +209,9 @@ class Connection:
                 error = error_of_answer(response.status, response.headers, content, self.address)
                 if response.status not in TRY_AGAIN:
                     raise error
-                wanted_s = _retry_after(response.headers)
+                wanted_s = seconds_to_wait(response.headers)
+                if isinstance(error, StoreUnavailableError):
+                    error.retry_after_s = wanted_s
             except ModelDBError:  # some of them are OSErrors
                 raise
             except BROKEN as failure:
@@ -321,12 +324,6 @@ class Connection:
             kept: object = pool.pool
             if isinstance(kept, KeptConnections):
                 kept.forget()
-
-
-def _retry_after(headers: Mapping[str, str]) -> float:
-    """Return how many seconds the server wants to be left alone; dates, which depend on clocks, are not looked at."""
-    text = headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0.0
 
 
 def _after_fork_in_child() -> None:
