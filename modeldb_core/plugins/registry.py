@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -147,6 +148,8 @@ def _options(url: str, backend: Backend, target: Callable[..., object], settings
         options["durability"] = settings.durability
     if "token" in own:
         options["token"] = settings.token_for(url)
+    if "find_token" in own:
+        options["find_token"] = partial(settings.token_for, url)
     if "cache_dir" in own:
         options.setdefault("cache_dir", settings.cache_dir)
     return options

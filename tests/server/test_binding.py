@@ -10,15 +10,18 @@ import pytest
 from flask import Flask
 
 import modeldb_core as modeldb
+from modeldb_core.config.credentials import store_token
 from modeldb_core.errors import PermissionDeniedError
+from modeldb_core.journal.recovery import orphans
 from modeldb_core.log.batches import MEDIA_TYPE, encode_changes
-from modeldb_core.plugins import PluginManager
+from modeldb_core.plugins import PluginManager, load_settings, open_store
 from modeldb_core.queries import Query
 from modeldb_core.testing import StreamWriter
 from modeldb_server import ServerSettings, create_app
 from tests.server.conftest import Client
 from tests.services.proxy import Proxy
 from tests.services.server import serving
+from tests.waiting import wait_until
 
 ADA, GRACE, ADMIN, NOBODY = (
     "a-token-of-ada-alone",
@@ -182,3 +185,37 @@ def test_a_token_names_its_user_in_one_way() -> None:
     with pytest.raises(modeldb.errors.ConfigurationError, match="in common"):
         ServerSettings(tokens=(f"ada:{ADA}",), read_tokens=(f"grace:{ADA}",))
     assert issubclass(PermissionDeniedError, modeldb.errors.ModelDBError)
+
+
+@pytest.mark.parametrize("before", ["", "a-token-that-has-been-revoked"])
+def test_a_program_that_runs_takes_the_token_that_is_stored_meanwhile(
+    filled: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, before: str
+) -> None:
+    monkeypatch.setenv("LOGNAME", "somebody")
+    monkeypatch.setattr("modeldb_core.journal.retries.REFUSED_PAUSE_S", 0.1)  # in place of ten minutes
+    with serving(filled.store, filled.artifacts, SETTINGS) as url:
+        if before:
+            store_token(url, before)
+        options = {"url": url, "artifact_url": url, "journal_dir": tmp_path / "journal", "capture_enabled": False}
+        with modeldb.connect(**options) as client, client.start_run("p") as run:
+            run.log_metrics({"loss": 1.0}, step=0)
+            run.log_artifact(b"content", "file.bin")
+            wait_until(lambda: "needs somebody to look" in caplog.text)
+            store_token(url, GRACE)
+            wait_until(lambda: run.run_id in {each.entity_id for each in filled.store.find(Query("run")).entities})
+            wait_until(lambda: client.writer.stream.uploads.waiting == (0, 0))
+        found = filled.store.get("run", run.run_id)
+        assert (found.owner, run.read_artifact("file.bin")) == ("grace", b"content")
+        assert not list(orphans(tmp_path / "journal"))
+
+
+def test_a_token_that_was_given_to_a_program_is_the_only_one_that_it_shows(filled: Any, tmp_path: Path) -> None:
+    with serving(filled.store, filled.artifacts, SETTINGS) as url:
+        store_token(url, GRACE)
+        with_token = url.replace("://", "://:a-token-that-has-been-revoked@")
+        for given in ({"url": url, "token": "a-token-that-has-been-revoked"}, {"url": with_token}):
+            options = {"journal_dir": tmp_path / "journal", "exit_timeout_s": 0.1, "capture_enabled": False}
+            with modeldb.connect(**given, **options) as client:
+                with pytest.raises(PermissionDeniedError, match="does not know the token"):
+                    client.store.heads()
+        assert open_store(url, load_settings(url=url)).heads()

@@ -60,8 +60,8 @@ def error_of_answer(status: int, headers: Mapping[str, str], body: bytes, addres
     return understood(address, lambda: protocol.load_error({**data, "message": message}))
 
 
-def check_protocol(data: object, address: Address) -> None:
-    """See that both sides speak the same version.
+def check_protocol(data: object, address: Address) -> dict[str, Any]:
+    """See that both sides speak the same version, and return what the server says of itself.
 
     Raises:
         ConfigurationError: what answered is not a server of ModelDB.
@@ -72,7 +72,7 @@ def check_protocol(data: object, address: Address) -> None:
     spoken = data.get("protocols")
     spoken = spoken if isinstance(spoken, list) else []
     if protocol.VERSION in spoken:
-        return
+        return data
     older = "the server" if all(isinstance(item, int) and item < protocol.VERSION for item in spoken) else "this one"
     listed = clean(", ".join(map(str, spoken))) or "none"
     msg = (

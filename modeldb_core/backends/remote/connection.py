@@ -10,6 +10,7 @@ import json
 import random
 import time
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import urlencode
 
@@ -82,20 +83,25 @@ class Connection:
     """Sends requests to a server. Safe for any number of threads, and to be used on after a fork, by both sides.
 
     Nothing is sent before the first request, so it can be made while the server is away.
+
+    Args:
+        address: of the server.
+        find_token: returns the token to show now; asked when the server refuses the one that was shown.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, find_token: Callable[[], str] | None = None) -> None:
         self.address = address
         self._pool: urllib3.HTTPConnectionPool | None = None
-        self._is_closed = self._is_checked = False
+        self._find_token = find_token
+        self._hello: dict[str, Any] | None = None
+        self._is_closed = False
         self._gives_urls: bool | None = None
         self._headers = {
             "User-Agent": f"modeldb/{__version__}",
             "Accept-Encoding": "gzip, deflate",
             protocol.WRITE_HEADER: "1",
         }
-        if address.token:
-            self._headers["Authorization"] = f"Bearer {address.token}"
+        self._show_token(address.token)
         _open.add(self)
 
     def __repr__(self) -> str:
@@ -140,7 +146,7 @@ class Connection:
             StoreUnavailableError: the server could not be reached or could not answer, until ``retry_s`` was over.
             ModelDBError: what the server says.
         """
-        self._ensure_checked()
+        self.hello()
         target = self._target(path, query)
         answer = self._attempt_all(method, target, body, media_type, extra_s, limit_bytes=limit_bytes)
         assert isinstance(answer, Answer)
@@ -148,7 +154,7 @@ class Connection:
 
     def open(self, path: str, *, start: int = 0) -> BaseHTTPResponse:
         """Return the answer to a GET with its body still to be read, from byte ``start`` on; close it."""
-        self._ensure_checked()
+        self.hello()
         headers = {"Range": f"bytes={start}-"} if start else {}
         answer = self._attempt_all("GET", self._target(path, None), None, JSON, 0.0, headers=headers, is_stream=True)
         assert not isinstance(answer, Answer)
@@ -206,6 +212,8 @@ class Connection:
                         else Answer(response.headers, self._body(response, limit_bytes or MAX_ANSWER_BYTES))
                     )
                 content = self._error_body(response)
+                if response.status == 401 and self._renew_token(sent):
+                    continue
                 error = error_of_answer(response.status, response.headers, content, self.address)
                 if response.status not in TRY_AGAIN:
                     raise error
@@ -289,10 +297,10 @@ class Connection:
 
     # -- the connections ----------------------------------------------------------------------------------------------
 
-    def _ensure_checked(self) -> None:
-        """Ask the server once what it speaks."""
-        if self._is_checked:
-            return
+    def hello(self) -> dict[str, Any]:
+        """Return what the server says of itself and of who asks; it is asked once for each token."""
+        if (known := self._hello) is not None:
+            return known
         target = f"{self.address.path}{protocol.PREFIX}"
         try:
             answer = self._attempt_all("GET", target, None, JSON, 0.0)
@@ -304,8 +312,23 @@ class Connection:
             data = json.loads(answer.body)
         except (ValueError, RecursionError):
             data = None
-        check_protocol(data, self.address)
-        self._is_checked = True
+        known = self._hello = check_protocol(data, self.address)
+        return known
+
+    def _show_token(self, token: str) -> None:
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+
+    def _renew_token(self, sent: dict[str, str]) -> bool:
+        """Where there is a newer token than the one that was sent, put it into the headers of the request and all others."""
+        token = self._find_token() if self._find_token is not None else ""
+        if not token or sent.get("Authorization") == f"Bearer {token}":
+            return False
+        self.address = replace(self.address, token=token)
+        self._show_token(token)
+        self._hello = None  # it may be somebody else's
+        sent["Authorization"] = self._headers["Authorization"]
+        return True
 
     def _opened(self) -> urllib3.HTTPConnectionPool:
         if self._is_closed:

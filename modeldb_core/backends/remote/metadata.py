@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core.backends.remote.answers import foreign_answer, understood
@@ -44,10 +44,11 @@ class RemoteMetadataStore(OnServer, MetadataStore):
 
     understands = PARTS_ADDED_TO_QUERY
 
-    @cached_property
+    @property
     def user(self) -> str:  # type: ignore[override]
         """Whose the token is, as the server says; asking may raise StoreUnavailableError."""
-        return self._connection.get_json("", load=_load_user) if self._connection.address.token else ""
+        said = self._connection.hello()
+        return understood(self._connection.address, lambda: _load_user(said))
 
     @property
     def decides(self) -> bool:

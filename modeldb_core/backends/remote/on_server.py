@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from modeldb_core.backends.remote.address import read_address
 from modeldb_core.backends.remote.connection import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class OnServer:
@@ -13,6 +18,8 @@ class OnServer:
         url: ``https://host``, ``http://host:port``, or with a path where a reverse proxy has the server under one. The
             options below may stand behind a question mark, and win there.
         token: what is shown to be let in.
+        find_token: returns the token that is to be shown now, where it may be another one by then: it is asked whenever the
+            server refuses the one that was shown.
         connect_timeout_s: how long to wait for a connection.
         timeout_s: how long to wait for an answer.
         retry_s: how long a request that failed is tried again.
@@ -28,6 +35,7 @@ class OnServer:
         url: str,
         *,
         token: str = "",
+        find_token: Callable[[], str] | None = None,
         connect_timeout_s: float = 5.0,
         timeout_s: float = 30.0,
         retry_s: float = 5.0,
@@ -44,7 +52,8 @@ class OnServer:
             verify=verify,
         )
         self.url = address.url
-        self._connection = Connection(address)
+        is_own = address.token != token  # it stands in the URL
+        self._connection = Connection(address, None if is_own else find_token)
 
     def close(self) -> None:
         """Close the connections; calling it twice is not an error."""
