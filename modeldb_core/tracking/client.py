@@ -165,7 +165,7 @@ class Client(ClientReader):
             capture=capture,
             reserved_id=reserved_id,
             started_at=began_at,
-            declarations=declare_all_again(project_id, experiment_id),
+            declarations=declare_all_again(self, project_id, experiment_id),
         )
 
     def _create_run(
@@ -215,7 +215,7 @@ class Client(ClientReader):
     def _resume(self, run_id: str) -> RunHandle:
         operation = runs.resume(run_id, self.writer.stream_id)
         found = self._ask_soon(lambda store: container_ids(store, run_id)) or ("", "")
-        execute_within(self, (*declare_all_again(*found), declare_again("run", run_id)), operation)
+        execute_within(self, (*declare_all_again(self, *found), declare_again("run", run_id)), operation)
         run = RunHandle(self, run_id, dict(operation.entries[0].values["set"]))
         self._begin(run, capture=False)
         return run

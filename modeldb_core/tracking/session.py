@@ -66,6 +66,8 @@ class Session:
         self._store: MetadataStore | None = None
         self._artifacts: ArtifactStore | None = None
         self._names: dict[str, str] = {}
+        self.declarations: dict[str, Operation] = {}
+        """What this client has declared projects and experiments by, by their identifiers."""
         self._identified: dict[tuple[tuple[str, str], ...], Names] = {}
         self._askers = Workers(1, "modeldb-names")
         self.on_close: list[Callable[[], object]] = []
@@ -334,12 +336,12 @@ class Session:
         path = ("workspace", workspace), ("project", project), ("experiment", experiment)
         workspace_id, project_id, experiment_id = self.identify(*path)
         self._names |= {project_id: project, experiment_id: experiment}
-        declarations = (
-            declare("workspace", workspace_id, workspace),
-            declare("project", project_id, project, workspace_id=workspace_id),
-            declare("experiment", experiment_id, experiment, project_id=project_id),
-        )
-        return project_id, experiment_id, declarations
+        inner = {
+            project_id: declare("project", project_id, project, workspace_id=workspace_id),
+            experiment_id: declare("experiment", experiment_id, experiment, project_id=project_id),
+        }
+        self.declarations |= inner
+        return project_id, experiment_id, (declare("workspace", workspace_id, workspace), *inner.values())
 
     def identify(self, *path: tuple[str, str]) -> tuple[str, ...]:
         """Return the identifiers of containers by their names; where the store says nothing soon, what follows from them.
