@@ -78,6 +78,7 @@ class RunHandle(RunEditor):
     ) -> None:
         super().__init__(client, run_id, fields, entity=entity)
         self._writer = client.writer
+        self._made_s = time.monotonic()
         self._token: Token[RunReader | None] | None = None
         self._block: blocks.Block | None = None
         self._plans: dict[tuple[str, ...], RowPlan] = {}
@@ -298,8 +299,10 @@ class RunHandle(RunEditor):
             return
         reported = None if finished_at is None else self._reported_end(ending, finished_at)
         plugins.plugin_manager(self.client.settings).call("modeldb_run_finished", run=self, status=ending.status)
-        began = self._fields.get("started_at")  # not known of a run that is continued
-        self._record(reported or runs.finish(self.run_id, ending.status, started_at=began, failure=ending.failure))
+        earliest = self._fields.get("started_at")  # not known of a run that is continued
+        if earliest is not None:  # the clock may have been set back meanwhile
+            earliest += int(1e6 * (time.monotonic() - self._made_s))
+        self._record(reported or runs.finish(self.run_id, ending.status, earliest=earliest, failure=ending.failure))
         self._ended = True
         self._entity = None
         self._fields["status"] = ending.status

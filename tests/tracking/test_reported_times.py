@@ -110,7 +110,7 @@ def test_a_run_does_not_end_before_it_began(client: Client) -> None:
 
 
 @pytest.mark.parametrize("ended_by", ["finish", "recovery"])
-def test_a_run_lasts_no_less_than_nothing_where_the_clock_was_set_back_meanwhile(
+def test_a_run_lasts_as_long_as_it_did_where_the_clock_was_set_back_meanwhile(
     client: Client, environment: dict[str, str], ended_by: str
 ) -> None:
     script = f"""
@@ -119,6 +119,7 @@ def test_a_run_lasts_no_less_than_nothing_where_the_clock_was_set_back_meanwhile
         earlier = time.time_ns() - 3600 * 10**9
         time.time_ns = lambda: earlier
         run.log_metric("m", 1.0)
+        time.sleep(0.25)
         print(run.run_id, flush=True)
         if {ended_by == "finish"}:
             run.finish()
@@ -129,7 +130,10 @@ def test_a_run_lasts_no_less_than_nothing_where_the_clock_was_set_back_meanwhile
     if ended_by == "recovery":
         client.writer.recover(PATIENCE_S)
     found = client.get_run(run_id)
-    assert (found.finished_at, found.duration) == (found.started_at, 0.0)
+    if ended_by == "recovery":  # nobody who is left has measured it
+        assert (found.finished_at, found.duration) == (found.started_at, 0.0)
+    else:
+        assert 0.25 <= found.duration < 3600.0
 
 
 def test_processes_that_record_nothing_refuse_the_same_times(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
