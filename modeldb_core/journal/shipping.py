@@ -297,15 +297,11 @@ class OpenStream:
     def _cycle(self, *, asked: bool) -> None:
         self._beat()
         self.losses.say(self.journal, self.open_runs)
-        if self._tasks and not asked:  # the tasks take their time, and somebody may look at the run meanwhile
-            self._ship(self.target.open_store())
-        while self._tasks and not self._has_left():
-            try:
-                self._tasks[0]()
-            except Exception as error:
-                logger.warning("Something could not be recorded: %s: %s", type(error).__name__, error)
-            with self._condition:
-                self._tasks.pop(0)
+        try:
+            if self._tasks and not asked:  # the tasks take their time, and somebody may look at the run meanwhile
+                self._ship(self.target.open_store())
+        finally:
+            self._do_tasks()  # what they find is in the journal then, also where the store is away
         if self._has_left():
             return  # the stream was closed meanwhile: nobody waited for the end of the task
         store = self.target.open_store()
@@ -314,6 +310,15 @@ class OpenStream:
             self._ship(store)
         if not self.journal.is_closed:
             self._recovery.start(store, again=self._chain.seq < 10)
+
+    def _do_tasks(self) -> None:
+        while self._tasks and not self._has_left():
+            try:
+                self._tasks[0]()
+            except Exception as error:
+                logger.warning("Something could not be recorded: %s: %s", type(error).__name__, error)
+            with self._condition:
+                self._tasks.pop(0)
 
     def _ship(self, store: MetadataStore) -> None:
         target = self.target

@@ -11,6 +11,7 @@ from modeldb_core.commands.times import check_reported, to_us
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.model.entities import new_id
 from modeldb_core.model.values import check_key
+from modeldb_core.runtime import exits
 from modeldb_core.tracking import announcement, endings
 from modeldb_core.tracking.containers import container_ids, declare_all_again, execute_within
 from modeldb_core.tracking.ranks import is_first
@@ -224,7 +225,10 @@ class Client(ClientReader):
         self.writer.ensure_stream().open_runs.add(run.run_id)
         endings.watch(self, run)
         if capture:
-            self.writer.submit(lambda: self._capture(run.run_id))
+            if exits.is_worker():  # a pool may end it at any time
+                self._capture(run.run_id)
+            else:
+                self.writer.submit(lambda: self._capture(run.run_id))
         plugins.plugin_manager(self.settings).call("modeldb_run_started", run=run)
 
 

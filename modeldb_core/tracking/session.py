@@ -76,6 +76,7 @@ class Session:
         plugins.plugin_manager(settings).call("modeldb_configure", settings=settings)
         store_url = self._find_store_url()
         self._ask_again_at, self._pause_s = 0.0, _PATIENCE_S
+        self._secure_again_at = 0.0
         actor, is_actor_known = self._find_actor()
         self._target = Target(
             open_store=self._open_store,
@@ -137,6 +138,18 @@ class Session:
                 self.writer.store_url,
             )
         self._rescue.before_reading(self.store)
+
+    def secure(self) -> None:
+        """In a worker of a pool, wait until all that is worked out beside the program is in the journal.
+
+        Pools end their workers by a signal, at any time after a task is done. The store is not waited for: what workers
+        leave in their journals is shipped by the process that started them. Elsewhere this does nothing.
+        """
+        if not exits.is_worker() or time.monotonic() < self._secure_again_at:
+            return
+        deadline = time.monotonic() + exits.time_left(self.settings.exit_timeout_s)
+        if False in [wait(max(0.0, deadline - time.monotonic())) for wait in self.on_flush]:
+            self._secure_again_at = time.monotonic() + _ASK_AGAIN_S
 
     def close(self) -> None:
         """Finish the runs that are still open, ship what is left, and release the store.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -16,6 +20,7 @@ from modeldb_lightning import ModelDBCallback, ModelDBLogger, resuming
 from modeldb_lightning.options import BACKGROUND
 from tests.lightning.small import loader
 from tests.lightning.test_steps import KINDS, given
+from tests.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -184,3 +189,45 @@ def test_the_late_end_of_a_training_does_not_end_the_one_that_goes_on_with_its_r
     client.flush(60)
     assert statuses == ["running"]
     assert only().status == "finished"
+
+
+A_WORKER_THAT_IS_ENDED_ONCE_IT_HAS_TRAINED = """
+import multiprocessing, os, signal, sys, time
+import pytorch_lightning as pl
+import modeldb_core as modeldb
+from modeldb_core.tracking.blobs import BlobUploader
+from modeldb_lightning import ModelDBCallback
+from tests.lightning.small import loader, make_model, make_trainer
+
+put = BlobUploader.put
+
+def slow(*args):
+    time.sleep(0.3)
+    return put(*args)
+
+def work(folder):
+    BlobUploader.put = slow  # as on a busy machine or a slow disk
+    trainer = make_trainer(pl, folder, callbacks=[ModelDBCallback()], enable_checkpointing=True)
+    trainer.fit(make_model(pl), loader())
+    os.kill(os.getpid(), signal.SIGKILL)  # sooner than any pool can do it
+
+if __name__ == "__main__":
+    worker = multiprocessing.get_context("spawn").Process(target=work, args=sys.argv[1:])
+    worker.start()
+    worker.join()
+    assert worker.exitcode == -signal.SIGKILL
+"""
+
+
+def test_all_of_a_training_is_kept_although_its_worker_is_ended_as_soon_as_fit_has_returned(client, runs, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(A_WORKER_THAT_IS_ENDED_ONCE_IT_HAS_TRAINED)
+    settings = client.settings
+    places = {"URL": settings.url, "ARTIFACT_URL": settings.artifact_url, "JOURNAL_DIR": str(settings.journal_dir)}
+    variables = {f"MODELDB_{name}": value for name, value in places.items()} | {"PYTHONPATH": str(Path.cwd())}
+    command = [sys.executable, program, str(tmp_path)]
+    subprocess.run(command, check=True, timeout=280, env=os.environ | variables)
+    (run,) = wait_until(runs)
+    assert run.status == "finished"
+    (path,) = [name for name in run.artifacts if name.startswith("checkpoints/")]
+    assert path == "checkpoints/epoch=1-step=6.ckpt"

@@ -6,8 +6,10 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,13 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.svm import SVC
 
 import modeldb_core as modeldb
 from modeldb_core.errors import ModelDBWarning
 from modeldb_sklearn import autolog
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 X, Y = load_iris(return_X_y=True)
 MODEL = "model/model.skops"
@@ -94,7 +96,79 @@ def test_tasks_know_their_run_also_in_workers_that_are_used_again(client: Any, b
             assert set(in_parallel(backend, note_current, (1.0, 2.0))) == {run.run_id}
 
 
-def fit_at(now_s: float) -> tuple[int, int]:
+SLOW_STORING = """
+from modeldb_core.tracking.run import RunHandle
+
+log_model = RunHandle.log_model
+
+def slow(*args, **kwargs):
+    time.sleep(1)
+    return log_model(*args, **kwargs)
+
+RunHandle.log_model = slow
+"""
+"""Storing a model begins slowly, as on a busy machine or a slow disk."""
+
+A_WORKER_THAT_IS_ENDED_ONCE_ITS_TASK_IS_DONE = f"""
+import multiprocessing, os, signal, sys, time
+from sklearn.datasets import load_iris
+from sklearn.model_selection import cross_validate
+from sklearn.svm import SVC
+import modeldb_core as modeldb
+{SLOW_STORING}
+X, y = load_iris(return_X_y=True)
+
+@modeldb.autolog
+def work():
+    cross_validate(SVC(), X, y)
+    SVC(C=2.0).fit(X, y)
+    os.kill(os.getpid(), signal.SIGKILL)  # sooner than any pool can do it
+
+if __name__ == "__main__":
+    worker = multiprocessing.get_context(sys.argv[1]).Process(target=work)
+    worker.start()
+    worker.join()
+    assert worker.exitcode == -signal.SIGKILL
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_all_of_a_fit_is_kept_although_its_worker_is_ended_as_soon_as_it_has_returned(
+    client: Any, runs: Any, tmp_path: Path, method: str
+):
+    program = tmp_path / "program.py"
+    program.write_text(A_WORKER_THAT_IS_ENDED_ONCE_ITS_TASK_IS_DONE)
+    places = {"URL": client.settings.url, "ARTIFACT_URL": client.settings.artifact_url}
+    variables = {f"MODELDB_{name}": value for name, value in places.items()}
+    variables["MODELDB_JOURNAL_DIR"] = str(client.settings.journal_dir)
+    subprocess.run([sys.executable, program, method], check=True, timeout=280, env=os.environ | variables)
+    wait_until(lambda: len(runs()) == 2)
+    validated, fitted = runs()
+    assert (validated.status, fitted.status) == ("finished", "finished")
+    assert validated.metrics["mean_test_score"] > 0.9
+    assert fitted.metrics["training_accuracy"] > 0.9
+    assert {MODEL, "figures/training_confusion_matrix.json"} <= fitted.artifacts.keys()
+
+
+def partly_fitted(seed: int) -> Any:
+    exec(SLOW_STORING, {"time": time})
+    model = SGDClassifier(random_state=seed)
+    for _ in range(2):
+        model.partial_fit(X, Y, classes=[0, 1, 2])
+    return model
+
+
+@pytest.mark.usefixtures("new_workers")
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
+def test_what_a_task_has_fitted_batch_by_batch_is_done_with_the_task(client: Any, runs: Any, backend: str):
+    autolog(client)
+    in_parallel(backend, partly_fitted, (1, 2))
+    found = arrived(runs, 2)
+    assert [run.status for run in found] == ["finished", "finished"]
+    assert all(run.attributes["partial_fit_calls"] == 2 for run in found)
+
+
+def fit_at(now_s: float, patience_s: float) -> tuple[int, int]:
     """Fit at a time of the worker's clock; return the process, and how often it has tried to ship what earlier tasks logged."""
     from modeldb_sklearn import parallel
 
@@ -108,15 +182,15 @@ def fit_at(now_s: float) -> tuple[int, int]:
         counted.tries = 0  # type: ignore[attr-defined]
         modeldb.Client.flush = counted  # type: ignore[method-assign]
     tries = modeldb.Client.flush.tries  # type: ignore[attr-defined]
-    parallel.monotonic = lambda: now_s
+    parallel.monotonic, parallel.PATIENCE_S = lambda: now_s, patience_s
     fit(1.0)
     return os.getpid(), tries
 
 
-def tries_at(now_s: float) -> dict[int, list[int]]:
+def tries_at(now_s: float, patience_s: float) -> dict[int, list[int]]:
     """Return of each worker how often it had tried before each of its tasks."""
     found: dict[int, list[int]] = {}
-    for process_id, tries in in_parallel("loky", fit_at, [now_s] * 6):
+    for process_id, tries in in_parallel("loky", partial(fit_at, patience_s=patience_s), [now_s] * 6):
         found.setdefault(process_id, []).append(tries)
     return found
 
@@ -137,15 +211,15 @@ def test_a_worker_waits_for_a_store_that_is_away_once_and_not_with_every_task(cl
         assert client.flush(100)
         with closing(sqlite3.connect(tmp_path / "modeldb.db")) as other:
             other.execute("BEGIN IMMEDIATE")  # nobody else can write
-            away = tries_at(0.0)
+            away = tries_at(0.0, 0.1)
             other.rollback()
-        back = tries_at(3600.0)
+        back = tries_at(3600.0, PATIENCE_S)
     assert max(map(len, away.values())) >= 3
     for tries in away.values():
         assert tries == [0, *[1] * (len(tries) - 1)]
     for tries in back.values():
         assert tries == list(range(tries[0], tries[0] + len(tries)))
-    assert len([child for child in runs() if child.parent_id == run.run_id]) == 12
+    wait_until(lambda: len([child for child in runs() if child.parent_id == run.run_id]) == 12)
 
 
 def test_what_scikit_learn_sends_to_threads_is_no_run(client: Any, runs: Any):

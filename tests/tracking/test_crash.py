@@ -672,6 +672,53 @@ def test_a_pool_ends_its_workers_and_what_they_had_not_shipped_is_shipped_with_t
             assert list(run.history("m").values) == list(range(50))
 
 
+@pytest.mark.interpreter
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_run_in_a_worker_has_its_circumstances_although_the_worker_is_killed_right_after_it(
+    environment: dict[str, str], tmp_path: Path, method: str
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent(f"""
+            import multiprocessing, os, modeldb_core as modeldb
+            def work():
+                with modeldb.start_run() as run:
+                    print(run.run_id, flush=True)
+                os.kill(os.getpid(), 9)
+            if __name__ == "__main__":
+                worker = multiprocessing.get_context("{method}").Process(target=work)
+                worker.start()
+                worker.join()
+        """)
+    )
+    run_id = finish(start(program, environment)).strip()
+    with modeldb.connect() as client:
+        run = client.get_run(run_id).entity
+        assert run.status == "finished"
+        assert run.environment["packages"]
+
+
+def test_circumstances_are_in_the_journal_before_a_store_that_is_away_is_back(environment: dict[str, str]) -> None:
+    script = """
+        import os, time, modeldb_core as modeldb
+        client = modeldb.connect()
+        def refuse(changes):
+            raise modeldb.errors.StoreUnavailableError("away")
+        client.store.apply = refuse
+        run = client.start_run()
+        stream, deadline = client.writer.ensure_stream(), time.monotonic() + 200
+        while stream._tasks and time.monotonic() < deadline:
+            time.sleep(0.01)
+        print(run.run_id, flush=True)
+        os.kill(os.getpid(), 9)
+    """
+    run_id = finish(start(script, environment), -signal.SIGKILL).strip()
+    with modeldb.connect() as client:
+        run = client.get_run(run_id).entity
+        assert run.status == "killed"
+        assert run.environment["packages"]
+
+
 def test_a_damaged_journal_is_kept_aside_and_what_precedes_the_damage_is_shipped(
     environment: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -378,10 +378,10 @@ class Recording:
         if run is None or run.has_ended:
             return
         self.checkpoints.settle()
-        if not self._is_ours:
-            return
-        generation, last = self._generation, self._ending if ending.status == FINISHED else ending
-        submit(lambda: self._finish(generation, last), run.run_id)
+        if self._is_ours:
+            generation, last = self._generation, self._ending if ending.status == FINISHED else ending
+            submit(lambda: self._finish(generation, last), run.run_id)
+        run.client.secure()
 
     def _finish(self, generation: int, ending: Ending) -> None:
         with self._lock:

@@ -21,7 +21,7 @@ from modeldb_sklearn.calls import is_part_of_another
 from modeldb_sklearn.evaluation import Evaluations
 from modeldb_sklearn.incremental import Streams
 from modeldb_sklearn.options import BACKGROUND, GUARD, PATIENCE_S, Options, checked_options
-from modeldb_sklearn.parallel import CARRIED, INNER, on_joblib_parallel, on_sklearn_parallel
+from modeldb_sklearn.parallel import AFTER_TASK, CARRIED, INNER, on_joblib_parallel, on_sklearn_parallel
 from modeldb_sklearn.placement import release
 from modeldb_sklearn.recording import FitArguments, FitRecorder
 from modeldb_sklearn.search import is_search
@@ -37,6 +37,7 @@ R = TypeVar("R")
 
 EVALUATIONS = Evaluations()
 STREAMS = Streams(EVALUATIONS)
+AFTER_TASK.append(STREAMS.end_all)
 
 
 @overload

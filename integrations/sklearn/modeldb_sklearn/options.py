@@ -161,6 +161,12 @@ def upload(what: str, run: RunHandle, work: Callable[[], None]) -> None:
         run.note(f"Not recorded: {what}, since the store of files has not kept up.")
 
 
+def secure(run: RunHandle) -> None:
+    """A call that is recorded is done: in a worker, wait until what belongs to it is in the journal."""
+    wait_in(run.client)
+    run.client.secure()
+
+
 _lock = threading.Lock()
 _uploads: weakref.WeakKeyDictionary[Session, Background] = weakref.WeakKeyDictionary()
 

@@ -18,7 +18,7 @@ from modeldb_core.autologging import is_inside, outside
 from modeldb_core.autologging.runs import attach, describe, within
 from modeldb_core.tracking import current_run
 from modeldb_sklearn.calls import caller, is_by_sklearn
-from modeldb_sklearn.options import BACKGROUND, GUARD, PATIENCE_S, Options
+from modeldb_sklearn.options import GUARD, PATIENCE_S, Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -205,20 +205,25 @@ class Task:
                 stack.close()
                 if is_elsewhere:
                     with GUARD.step("finish the work of a task"):
-                        _ship(self.options)
+                        _finish_task(self.options)
 
 
+AFTER_TASK: list[Callable[[], None]] = []
+"""What is to be done in a worker when one of its tasks is done."""
 _no_shipping_before = 0.0
 
 
-def _ship(options: Options) -> None:
-    """Ship what a task has logged before it counts as done: a pool may end its workers right after, by a signal.
+def _finish_task(options: Options) -> None:
+    """Have all that a task has logged in the journal before it counts as done, and in the store if that is quick.
 
-    What is not shipped then is in the journal, and some later process ships it.
+    A pool may end its workers right after, by a signal; what is not shipped then, the process that started them ships.
     """
     global _no_shipping_before
-    BACKGROUND.wait()
-    if monotonic() >= _no_shipping_before and not options.resolved_client().flush(PATIENCE_S):
+    for function in AFTER_TASK:
+        function()
+    client = options.resolved_client()
+    client.secure()
+    if monotonic() >= _no_shipping_before and not client.flush(PATIENCE_S):
         _no_shipping_before = monotonic() + 60 * PATIENCE_S
 
 

@@ -22,7 +22,7 @@ from modeldb_sklearn.data import DATASET, MAX_COPY_BYTES, DataDigest, sample_of,
 from modeldb_sklearn.evaluation import Chain
 from modeldb_sklearn.formats import dump_now
 from modeldb_sklearn.hyperparameters import Settings, public_name, settings_of, structure_of, typed
-from modeldb_sklearn.options import BACKGROUND, GUARD, PATIENCE_S, Options, upload
+from modeldb_sklearn.options import BACKGROUND, GUARD, PATIENCE_S, Options, secure, upload
 from modeldb_sklearn.outcomes import Outcome, fitted_part, is_pipeline, log_curves, outcome_of, steps_of
 from modeldb_sklearn.parallel import INNER, WATCH
 from modeldb_sklearn.placement import Placement, place
@@ -173,6 +173,7 @@ class FitRecorder:
             self._take(result)
         finally:
             BACKGROUND.submit(lambda: self._record(result), self._keys())
+            secure(self.placement.run)
 
     def note(self, text: str) -> None:
         """Write on the run."""

@@ -21,7 +21,7 @@ from modeldb_sklearn import figures
 from modeldb_sklearn.calls import caller, is_by_sklearn
 from modeldb_sklearn.data import DATASET, DataDigest
 from modeldb_sklearn.hyperparameters import public_name, settings_of, typed
-from modeldb_sklearn.options import BACKGROUND, GUARD, Options
+from modeldb_sklearn.options import BACKGROUND, GUARD, Options, secure
 from modeldb_sklearn.parallel import WATCH, Watch, followed
 from modeldb_sklearn.placement import place
 from modeldb_sklearn.recording import task_of
@@ -171,6 +171,7 @@ class Validation(Watch):
                 found.update(self._summary(result, drawn))
         finally:
             BACKGROUND.submit(lambda: self._record(found, description, drawn), [self.run.run_id])
+            secure(self.run)
 
     def fail(self, error: BaseException) -> None:
         """Scikit-learn raised ``error``."""
