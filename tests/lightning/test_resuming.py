@@ -160,7 +160,11 @@ def test_a_checkpoint_says_its_run_in_plain_texts_that_torch_loads_without_trust
     first = trainer(logger=ModelDBLogger(client))
     first.fit(model(), loader())
     loaded = torch.load(first.checkpoint_callback.best_model_path, weights_only=True)
-    assert loaded["modeldb_run"] == {"run_id": only().run_id, "store_url": client.writer.store_url}
+    assert loaded["modeldb_run"] == {
+        "run_id": only().run_id,
+        "store_url": client.writer.store_url,
+        "is_validation_due": False,
+    }
 
 
 def test_a_checkpoint_is_read_without_us_and_without_a_warning(pl, client, model, trainer):

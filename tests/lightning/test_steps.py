@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ def evaluating(small: Any) -> Any:
     """Return a model that logs in each step of a validation."""
 
     class Evaluating(small):
-        def validation_step(self, batch: Any, index: int) -> None:
+        def validation_step(self, batch: Any, index: int, dataloader_idx: int = 0) -> None:
             self.log("val", self.layer(batch[0]).pow(2).mean(), on_step=True, on_epoch=True)
 
     torch.manual_seed(0)
@@ -84,6 +85,36 @@ def test_the_validation_of_an_early_checkpoint_goes_on_behind_those_of_the_whole
     path = str(tmp_path / "ckpt" / "epoch=0-step=7.ckpt")
     trainer(**given(kind(client))).validate(evaluating(small), loader(2), ckpt_path=path, verbose=False)
     assert steps(only().run_id, "val_step") == list(range(8))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("settings", "saved"),
+    [
+        ({"val_check_interval": 2}, 4),  # a validation is due at this step, and another one two steps later
+        ({"check_val_every_n_epoch": 2}, 6),  # at the end of an epoch, with one
+        ({"check_val_every_n_epoch": 2}, 12),
+        ({"check_val_every_n_epoch": 2}, 18),  # without one
+    ],
+)
+def test_a_checkpoint_of_the_end_of_a_batch_leaves_the_steps_of_validations_as_they_are(
+    kind, settings, saved, client, runs, steps, pl, model, trainer, tmp_path
+):
+    """It is saved before the validation after that batch, which Lightning does not make again."""
+    small = type(model())
+
+    def train(last: int, path: Path | None = None) -> Any:
+        every = pl.callbacks.ModelCheckpoint(tmp_path / str(last), every_n_train_steps=1, save_top_k=-1)
+        one = trainer(max_epochs=5, max_steps=last, **settings, **given(kind(client), every))
+        one.fit(evaluating(small), loader(6), [loader(2), loader(3)], ckpt_path=path)
+        run = runs()[-1]
+        return {key: steps(run.run_id, key) for key in run.series if not key.startswith("modeldb/")}
+
+    expected = train(24)
+    assert len(expected["val_step/dataloader_idx_1"]) >= 6
+    train(saved)
+    (path,) = (tmp_path / str(saved)).glob(f"*step={saved}.ckpt")
+    assert train(24, path) == expected
 
 
 def test_validations_go_on_where_lightning_counts_from_0_again(client, only, steps, model, trainer):

@@ -20,7 +20,14 @@ from modeldb_lightning.measuring import watch_system
 from modeldb_lightning.options import GUARD, Options, checked_options
 from modeldb_lightning.recording import Recording
 from modeldb_lightning.recordings import Recordings
-from modeldb_lightning.trainers import CHECKPOINT_KEY, keep_folder, position_of, watch_to_the_end
+from modeldb_lightning.trainers import (
+    CHECKPOINT_KEY,
+    count_skipped,
+    is_validation_due,
+    keep_folder,
+    position_of,
+    watch_to_the_end,
+)
 from modeldb_lightning.work import Work
 
 if TYPE_CHECKING:
@@ -180,7 +187,8 @@ class ModelDBCallback(*callback_classes()):  # type: ignore[misc]  # which ones,
             work.recording.checkpoints.position = {key: checkpoint[key] for key in ("epoch", "global_step")}
             marks = [recording.mark() for recording in work.recordings]
             if marks[0] is not None:
-                checkpoint[CHECKPOINT_KEY] = marks[0] | ({"others": marks[1:]} if marks[1:] else {})
+                others = {"others": marks[1:]} if marks[1:] else {}
+                checkpoint[CHECKPOINT_KEY] = {**marks[0], **others, "is_validation_due": is_validation_due(trainer)}
         with GUARD.step("look at the weights of the model"):
             for followed, recording in zip(work.followed, work.recordings, strict=True):
                 followed.remember(checkpoint.get("state_dict") or {}, recording)
@@ -260,6 +268,7 @@ class ModelDBCallback(*callback_classes()):  # type: ignore[misc]  # which ones,
         if not work.is_training:
             describe(work.recording, trainer, pl_module)
         work.begin()
+        count_skipped(trainer, work.recordings)
         work.measures.pace.pause()
         work.measures.begin("validation")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +63,11 @@ class Recording:
         self._waiting: list[Callable[[RunHandle], None]] | None = None
         self._generation = 0
         self._past: Past | None = None
-        self._evaluated: dict[str, int] = {}
-        self._evaluates: str | None = None
+        self.evaluated: Counter[str] = Counter()
+        """How many batches were evaluated so far, by stage and loader."""
+        self.has_skipped = False  # whether a validation counts that is not made again
+        self.evaluates: str | None = None
+        """Stage and loader of the batch that what is logged now belongs to, while one is evaluated."""
         self._ending = Ending()  # that of the training itself: a test afterwards does not make it better
         self._epoch_step: int | None = None
         self._error: BaseException | None = None
@@ -131,7 +135,8 @@ class Recording:
                 self.set_attributes({"resumed_from": {"run_id": run_id, "global_step": checkpoint.global_step}})
                 return
             self._past = past.before(checkpoint) if self.is_training else past
-            self._evaluated = dict(checkpoint.evaluated)
+            self.evaluated = Counter(checkpoint.evaluated)
+            self.has_skipped = checkpoint.is_validation_due and self.is_training
             if not is_known:
                 take(run_id)
                 self._parent = None
@@ -247,7 +252,7 @@ class Recording:
         other = Recording(self.options)
         other.run, other.run_id = self.run, self.run_id
         other._is_begun, other._is_ours, other.is_beside = True, False, True
-        other._evaluated, other._parameters = self._evaluated, self._parameters
+        other.evaluated, other._parameters = self.evaluated, self._parameters
         return other
 
     def begin(self) -> None:
@@ -270,19 +275,13 @@ class Recording:
             with GUARD.step(what, run.note):
                 job(run)
 
-    def evaluates(self, what: str | None) -> None:
-        """What is logged now belongs to a batch that is evaluated: ``what`` names stage and loader; ``None``: not any more."""
-        if what is not None:
-            self._evaluated[what] = self._evaluated.get(what, 0) + 1
-        self._evaluates = what
-
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log numbers at a step; anything else that is not a number is recorded as what it is, or noted."""
-        if self._evaluates is not None:
-            step = self._evaluated[self._evaluates] - 1
+        if self.evaluates is not None:
+            step = self.evaluated[self.evaluates] - 1
             if self._past is not None and not self.is_training:
                 step = self._past.free_step(metrics, step)
-                self._evaluated[self._evaluates] = step + 1
+                self.evaluated[self.evaluates] = step + 1
         try:
             metrics = self._adjusted(metrics, step)
             self.run.log_metrics(metrics, step)  # type: ignore[union-attr] # as there is no run, or it has ended
@@ -355,7 +354,7 @@ class Recording:
         if run_id is None:
             return None
         mark = {"run_id": run_id, "store_url": self.run.client.writer.store_url if self.run is not None else ""}
-        return {**mark, "evaluated": dict(self._evaluated)} if self._evaluated else mark
+        return {**mark, "evaluated": dict(self.evaluated)} if self.evaluated else mark
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

@@ -43,11 +43,13 @@ class Position:
         next_step: under which step, at most, Lightning goes on to log.
         evaluated: how many batches were evaluated until then, by stage and loader: the steps of what is logged in
             ``validation_step``.
+        is_validation_due: whether there was a validation after the batch at whose end it was saved: it is not made again.
     """
 
     global_step: int
     next_step: int
     evaluated: Mapping[str, int] = field(default_factory=dict)
+    is_validation_due: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -39,13 +40,7 @@ def lend_logger(trainer: Any, callback: object, recording: Recording) -> Callabl
         finally:
             trainer.loggers = before
 
-    connector.log_metrics = log_metrics
-
-    def undo() -> None:
-        if vars(connector).get("log_metrics") is log_metrics:
-            del connector.log_metrics
-
-    return undo
+    return _replace(connector, "log_metrics", log_metrics)
 
 
 def count_evaluations(trainer: Any, callback: object, recordings: Sequence[Recording]) -> Callable[[], None]:  # noqa: ANN401
@@ -62,19 +57,49 @@ def count_evaluations(trainer: Any, callback: object, recordings: Sequence[Recor
             original(step)
             return
         loader = getattr(trainer._results, "dataloader_idx", None) or 0
+        batch_of = f"{trainer.state.stage.value}/{loader}"
         for recording in recordings:
-            recording.evaluates(f"{trainer.state.stage.value}/{loader}")
+            recording.evaluates = batch_of
+            recording.evaluated[batch_of] += 1
         try:
             original(step)
         finally:
             for recording in recordings:
-                recording.evaluates(None)
+                recording.evaluates = None
 
-    connector.update_eval_step_metrics = update_eval_step_metrics
+    return _replace(connector, "update_eval_step_metrics", update_eval_step_metrics)
+
+
+def is_validation_due(trainer: Any) -> bool:  # noqa: ANN401
+    """Return whether a batch has just ended after which there is a validation.
+
+    From a checkpoint that is saved in between Lightning goes on behind that validation, without making it.
+    """
+    loop = trainer.fit_loop.epoch_loop
+    try:
+        batches = loop.batch_progress.total
+        return bool(batches.processed > batches.completed and loop._should_check_val_fx(trainer.fit_loop._data_fetcher))
+    except AttributeError:  # a private name; see below
+        return False
+
+
+def count_skipped(trainer: Any, recordings: Sequence[Recording]) -> None:  # noqa: ANN401
+    """Let the batches count of a validation that Lightning did not make again, before the next one begins."""
+    sizes = enumerate(trainer.fit_loop.epoch_loop.val_loop.max_batches)
+    skipped = {f"validate/{loader}": int(size) for loader, size in sizes if size != math.inf}
+    for recording in recordings:
+        if recording.has_skipped:
+            recording.has_skipped = False
+            recording.evaluated.update(skipped)
+
+
+def _replace(owner: object, name: str, function: Callable[..., None]) -> Callable[[], None]:
+    """Put ``function`` in the place of a method of one object; returns what undoes it."""
+    setattr(owner, name, function)
 
     def undo() -> None:
-        if vars(connector).get("update_eval_step_metrics") is update_eval_step_metrics:
-            del connector.update_eval_step_metrics
+        if vars(owner).get(name) is function:
+            delattr(owner, name)
 
     return undo
 
@@ -120,7 +145,8 @@ def position_of(checkpoint: dict[str, Any], mark: dict[str, Any]) -> Position:
     loops = checkpoint.get("loops") or {}
     state = (loops.get("fit_loop") or {}).get("epoch_loop.state_dict") or {}
     next_step = int(state.get("_batches_that_stepped", global_step)) + 1
-    return Position(global_step, next_step, mark.get("evaluated", {}))
+    is_due = bool(checkpoint[CHECKPOINT_KEY].get("is_validation_due"))
+    return Position(global_step, next_step, mark.get("evaluated", {}), is_due)
 
 
 def keep_folder(trainer: Any, checkpoint: dict[str, Any], run_id: str) -> None:  # noqa: ANN401
