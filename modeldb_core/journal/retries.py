@@ -48,6 +48,10 @@ class Retries:
         """Return whether the store may be asked now."""
         return time.monotonic() >= self._retry_at
 
+    def is_due_by(self, deadline: float | None) -> bool:
+        """Return whether the store may be asked until then, a time of the monotonic clock; ``None``: at any time."""
+        return deadline is None or self._retry_at <= max(deadline, time.monotonic())
+
     def pause_s(self) -> float:
         """Return for how many seconds it may not be asked, as something to wait for: never nothing."""
         return max(0.001, self._retry_at - time.monotonic()) if self._failures else 3600.0

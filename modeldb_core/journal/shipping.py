@@ -156,10 +156,11 @@ class OpenStream:
                 failed = self.failure is not None and self._attempts > first
                 gives_up = failed and (deadline is None or not patient or self._retries.is_refused)
                 is_refused = self._retries.is_refused and not self._retries.is_due()
+                is_in_vain = is_refused or not self._retries.is_due_by(deadline)
                 left_s = 1.0 if deadline is None else min(1.0, deadline - time.monotonic())
                 if left_s <= 0:
                     self._gave_up_at = self._progress()
-                if gives_up or is_refused or left_s <= 0 or self._has_left() or (is_hopeless and not patient):
+                if gives_up or is_in_vain or left_s <= 0 or self._has_left() or (is_hopeless and not patient):
                     return False
                 self._now = True
                 self._condition.notify_all()

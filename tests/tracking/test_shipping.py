@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import modeldb_core as modeldb
+from modeldb_core.errors import StoreUnavailableError
 from modeldb_core.journal import shipping
 from modeldb_core.log.changes import Head
 from modeldb_core.tracking import Client
@@ -122,3 +123,18 @@ def test_what_was_logged_is_in_the_store_before_something_is_recorded_that_may_t
     )  # a model that is stored, a data set that is described
     step(quiet)
     assert seen == [1]
+
+
+def test_nobody_waits_for_a_store_that_will_not_be_asked_before_the_waiting_is_over(client: Client) -> None:
+    busy = StoreUnavailableError("busy")
+    busy.retry_after_s = 600.0
+
+    def refuse(_: object) -> None:
+        raise busy
+
+    with client.start_run(capture=False) as run:
+        assert client.flush()
+        apply, client.store.apply = client.store.apply, refuse  # type: ignore[method-assign]
+        run.log_metric("m", 1.0, step=0)
+        assert not client.flush(500.0)  # longer than the limit of any test
+    client.store.apply = apply  # type: ignore[method-assign]
