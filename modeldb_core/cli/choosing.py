@@ -147,7 +147,7 @@ def is_answered() -> bool:
 
 
 def _matching(session: Session, condition: str, within: str | None, *, deleted: bool) -> list[Entity]:
-    gone = "deleted_at > '1970-01-01'"
+    gone = "deleted_at >= '1970-01-01'"
     text = f"({condition}) and {gone}" if deleted and condition.strip() else gone if deleted else condition
     query = Query("run", text, within=within, fields=("tags",), include_deleted=deleted)
     return list(pages(session.store, query))

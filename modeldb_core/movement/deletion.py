@@ -99,7 +99,7 @@ def deleted(store: MetadataStore) -> Iterator[Entity]:
     for kind in KINDS:
         if KINDS[kind].remark:
             continue
-        for entity in pages(store, Query(kind, "deleted_at > '1970-01-01'", "entity_id", include_deleted=True)):
+        for entity in pages(store, Query(kind, "deleted_at >= '1970-01-01'", "entity_id", include_deleted=True)):
             container = _container(store, entity)
             if container is None or container.deleted_at != entity.deleted_at:
                 yield entity

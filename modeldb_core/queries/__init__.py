@@ -62,9 +62,10 @@ from modeldb_core.queries.leaves import (
 )
 from modeldb_core.queries.linked import MAX_DEPTH, MAX_NAMED, Linked, reached
 from modeldb_core.queries.literals import condition, portions, quote
-from modeldb_core.queries.parse import field_name, parse_field, parse_filter, parse_order, parse_time, write_filter
+from modeldb_core.queries.parse import field_name, parse_field, parse_filter, parse_order, write_filter
 from modeldb_core.queries.projection import Projection, parse_fields
 from modeldb_core.queries.query import MAX_CONTAINERS, MAX_LIMIT, MAX_OFFSET, Query
+from modeldb_core.queries.times import Span, parse_time
 
 __all__ = [
     "AGGREGATES",
@@ -106,6 +107,7 @@ __all__ = [
     "Projection",
     "Query",
     "Scalar",
+    "Span",
     "Spread",
     "ValueType",
     "changed",

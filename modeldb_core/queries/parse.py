@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from modeldb_core.errors import QuerySyntaxError
-from modeldb_core.model.entities import from_datetime, now_us
+from modeldb_core.model.entities import now_us
 from modeldb_core.model.schema import KINDS, METRICS, KindDeclaration, check_kind
 from modeldb_core.queries.ast import (
     COLUMN,
@@ -29,6 +28,7 @@ from modeldb_core.queries.ast import (
 from modeldb_core.queries.fields import AGGREGATES, COLUMNS, resolve_field
 from modeldb_core.queries.grammar import error_at, parse_tree
 from modeldb_core.queries.literals import quote
+from modeldb_core.queries.times import Span, among, compared, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -156,17 +156,6 @@ def field_name(section: str, key: str, aggregate: str = "") -> str:
     return f"{name}.{aggregate}" if aggregate else name
 
 
-def parse_time(text: str) -> int:
-    """Return an ISO 8601 date or time as microseconds since 1970-01-01 UTC; without an offset it is UTC.
-
-    Raises:
-        ValueError: it is not one.
-    """
-    time = datetime.fromisoformat(text.strip())
-    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time
-    return from_datetime(time)
-
-
 def _check_is_text(text: object, what: str) -> None:
     if not isinstance(text, str):
         msg = f"the {what} is of type {type(text).__name__}; expected text"
@@ -249,9 +238,7 @@ class _Builder:
 
     def predicate(self, tree: Tree[Token]) -> Expression:
         token = cast("Token", tree.children[0])
-        self.predicates += 1
-        if self.predicates > MAX_PREDICATES:
-            self.refuse(f"more than {MAX_PREDICATES} conditions; put values into a list: in (...)", token)
+        self.count(token)
         field = self.field(token)
         match tree.data:
             case "exists":
@@ -285,9 +272,17 @@ class _Builder:
             self.check_text_operator(operator, value, operator_token)
         elif isinstance(value, bool) and operator not in ("=", "!="):
             self.refuse("true and false can only be compared by = and !=", operator_token)
+        if isinstance(value, Span):
+            self.count(token, value.first < value.last)  # two conditions where it was one
+            return compared(field, operator, value)
         return Compare(field, operator, value)
 
-    def check_text_operator(self, operator: str, value: Scalar, token: Any) -> None:  # noqa: ANN401 - a token
+    def count(self, token: Token, more: int = 1) -> None:
+        self.predicates += more
+        if self.predicates > MAX_PREDICATES:
+            self.refuse(f"more than {MAX_PREDICATES} conditions; put values into a list: in (...)", token)
+
+    def check_text_operator(self, operator: str, value: Scalar | Span, token: Any) -> None:  # noqa: ANN401 - a token
         if not isinstance(value, str):
             self.refuse(f'{operator} needs a quoted text, such as {operator} "best"', token)
         if operator == "like" and (len(value) > MAX_PATTERN or value.count("%") > MAX_WILDCARDS):
@@ -305,7 +300,11 @@ class _Builder:
             if value is None:
                 self.refuse("null cannot stand in a list; write: or FIELD is null", literal.children[0])
             values.append(value)
-        return In(field, tuple(values), negated)
+        spans = [value for value in values if isinstance(value, Span)]
+        self.count(token, 2 * sum(span.first < span.last for span in spans))
+        if spans:
+            return among(field, spans, negated=negated)
+        return In(field, tuple(value for value in values if not isinstance(value, Span)), negated)
 
     def field(self, token: Token) -> Field:
         try:
@@ -313,7 +312,7 @@ class _Builder:
         except QuerySyntaxError as error:
             self.refuse(str(error), token)
 
-    def literal(self, field: Field, tree: Tree[Token]) -> Scalar | None:
+    def literal(self, field: Field, tree: Tree[Token]) -> Scalar | Span | None:
         token = cast("Token", tree.children[0])
         value = self.value(token)
         if value is None:
@@ -348,11 +347,12 @@ class _Builder:
         except ValueError:
             self.refuse(f"the number has {len(token):,} digits, more than can be read", token)
 
-    def column_value(self, column: str, value: Scalar, token: Token) -> Scalar:
+    def column_value(self, column: str, value: Scalar, token: Token) -> Scalar | Span:
         expected = COLUMNS[self.kind][column]
         if expected == "time":
             if token.type == "NOW":
-                return value
+                assert isinstance(value, int)
+                return Span(value, value)
             if not isinstance(value, str):
                 self.wrong_type(column, expected, token)
             try:

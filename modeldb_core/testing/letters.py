@@ -30,7 +30,7 @@ LETTERS: dict[str, dict[str, Any]] = {
         "status": "failed",
         "failure": {"type": "ValueError", "message": "no such file", "traceback": "Traceback"},
         "tags": ["v2"],
-        "started_at": _AT - _DAY,
+        "started_at": _AT - _DAY + 123_456,
         "parent_id": "parent",
         "metrics": {"auc": 0.95, "n": 2},
         "hyperparameters": {"lr": 0.1, "depth": "8", "flag": False},

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -116,7 +116,7 @@ def metric(key, aggregate=""):
             And((Or((Compare(metric("a"), "=", 1), Compare(metric("b"), "=", 2))), Compare(metric("c"), "=", 3))),
         ),
         ("duration > 60", Compare(column("duration"), ">", 60)),
-        ('started_at > "1970-01-02"', Compare(column("started_at"), ">", 86_400_000_000)),
+        ('started_at >= "1970-01-02"', Compare(column("started_at"), ">=", 86_400_000_000)),
     ],
 )
 def test_filters_mean(text, expected):
@@ -328,26 +328,67 @@ def test_errors_in_an_order_point_at_the_column(text, at, words):
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "first", "length"),
     [
-        ("1970-01-01", 0),
-        ("1970-01-01T00:00:01", 1_000_000),
-        ("1970-01-01 00:00:01.5", 1_500_000),
-        ("1970-01-01T01:00:00+01:00", 0),
-        ("1969-12-31T23:59:59.999999Z", -1),
-        ("2026-11-23T21:00:00.123456Z", 1_795_467_600_123_456),
-        ("9999-12-31T23:59:59.999999Z", 253_402_300_799_999_999),
-        ("0001-01-01T00:00:00+14:00", -62_135_647_200_000_000),
+        ("1970-01-01", 0, 86_400_000_000),
+        ("19700101", 0, 86_400_000_000),
+        ("1970-01-01T00", 0, 3_600_000_000),
+        ("1970-01-01 00:01", 60_000_000, 60_000_000),
+        ("1970-01-01T0001Z", 60_000_000, 60_000_000),
+        ("1970-01-01T00:00:01", 1_000_000, 1_000_000),
+        ("1970-01-01 00:00:01.5", 1_500_000, 100_000),
+        ("1970-01-01 00:00:01,500", 1_500_000, 1000),
+        ("1970-01-01 00:00:01.123456789", 1_123_456, 1),
+        ("1970-01-01T01:00:00+01:00", 0, 1_000_000),
+        ("1970-01-01 01:00:00 +01:00", 0, 1_000_000),
+        ("1969-12-31 19:00 \N{MINUS SIGN}05:00", 0, 60_000_000),
+        ("1969-12-31T23:59:59.999999Z", -1, 1),
+        ("2026-11-23T21:00:00.123456Z", 1_795_467_600_123_456, 1),
+        ("9999-12-31T23:59:59.999999Z", 253_402_300_799_999_999, 1),
+        ("0001-01-01T00:00:00+14:00", -62_135_647_200_000_000, 1_000_000),
     ],
 )
-def test_times_are_exact(text, expected):
-    assert parse_time(text) == expected
+def test_a_time_stands_for_all_that_is_written_like_it(text, first, length):
+    assert parse_time(text) == (first, first + length - 1)
 
 
-@given(st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 1, 1)))
-def test_any_time_is_read_to_the_microsecond(time):
-    time = time.replace(tzinfo=UTC)
-    assert parse_time(time.isoformat()) == (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+@pytest.mark.parametrize("text", ["", "now", "21:00", "2026-11", "2026-11-23T", "2026-11-23_21:00", "2026-11-23 21:0"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(ValueError):  # noqa: PT011 - of datetime or ours
+        parse_time(text)
+
+
+@given(
+    st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 1, 1)),
+    st.sampled_from(["hours", "minutes", "seconds", "milliseconds", "microseconds"]),
+    st.sampled_from([None, UTC, timezone(timedelta(hours=5, minutes=45)), timezone(timedelta(hours=-11))]),
+)
+def test_any_time_is_within_what_is_shown_of_it(time, exactness, zone):
+    stored = (time - datetime(1970, 1, 1)) // timedelta(microseconds=1)
+    shown = time if zone is None else time.replace(tzinfo=UTC).astimezone(zone)
+    first, last = parse_time(shown.isoformat(" ", exactness))
+    assert first <= stored <= last
+    assert exactness != "microseconds" or first == last
+
+
+@given(st.integers(0, 4 * 10**6), st.sampled_from(["1970-01-01T00:00:01", "1970-01-01T00:00:02.000001", "1970-01-01"]))
+def test_a_time_is_before_at_or_after_what_a_filter_names_and_only_one_of_these(stored, text):
+    def is_true(operator: str) -> bool:
+        return matches(parse_filter(f'created_at {operator} "{text}"'), lambda field: stored)
+
+    assert [is_true("<"), is_true("="), is_true(">")].count(True) == 1
+    assert is_true("<=") == (is_true("<") or is_true("=")) == (not is_true(">"))
+    assert is_true(">=") == (is_true(">") or is_true("=")) == (not is_true("<"))
+    assert is_true("!=") != is_true("=")
+    assert matches(parse_filter(f'created_at in ("{text}")'), lambda field: stored) == is_true("=")
+    assert matches(parse_filter(f'created_at not in ("{text}")'), lambda field: stored) == is_true("!=")
+
+
+def test_lists_of_times_count_as_the_conditions_that_they_become():
+    times = [f'"1970-01-01T00:{at // 60:02}:{at % 60:02}"' for at in range(300)]
+    assert parse_filter(f"created_at in ({', '.join(times[:249])})") is not None
+    with pytest.raises(QuerySyntaxError, match="more than 500 conditions"):
+        parse_filter(f"created_at in ({', '.join(times)})")
 
 
 def test_leaves_flatten_maps_and_keep_types():
