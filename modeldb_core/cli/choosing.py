@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +19,8 @@ from modeldb_core.queries import Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from click.shell_completion import CompletionItem
 
     from modeldb_core.cli.session import Session
     from modeldb_core.model.entities import Entity
@@ -109,8 +111,54 @@ class Choice:
 
 def choosing(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the arguments and options of a :class:`Choice` to a command, which is passed one as ``choice``."""
+    return _with_options(
+        function, click.argument("references", metavar="[RUN]...", nargs=-1, shell_complete=complete_run)
+    )
+
+
+def choosing_for(value: str, *, several: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add :func:`choosing` to a command that gives what is chosen a value, which is passed as ``value``.
+
+    One run is named, and then its value: ``modeldb rename RUN NAME``. What an option chooses needs the value alone. So a
+    word is never taken for a run where a value was meant, nor the other way round.
+
+    Args:
+        value: what it is called, such as ``TAG``.
+        several: a run may be given several at once; they are passed as a list.
+    """
+    values = f"{value}..." if several else value
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def command(*, choice: Choice, **options: Any) -> object:  # noqa: ANN401 - of any type
+            words = choice.references
+            chosen_by = [name for name in ("filter", "project", "experiment") if getattr(choice, name) is not None]
+            references = () if chosen_by else words[:1]
+            given = words[len(references) :]
+            if not given or (len(given) > 1 and not (several and references)):
+                form = f"--{chosen_by[0]} {chosen_by[0].upper()} {value}" if chosen_by else f"RUN {values}"
+                got = f"; got {' '.join(map(repr, words))} (quote what has spaces)" if words else ""
+                msg = f"expected {click.get_current_context().command_path} {form}{got}"
+                raise click.UsageError(msg)
+            chosen = replace(choice, references=references)
+            return function(choice=chosen, value=list(given) if several else given[0], **options)
+
+        return _with_options(
+            command, click.argument("references", metavar=f"[RUN] {values}", nargs=-1, shell_complete=_complete_first)
+        )
+
+    return decorate
+
+
+def _complete_first(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer runs for the first word alone, and only where no option chooses."""
+    given = (context.params.get(name) for name in ("references", "filter", "project", "experiment"))
+    return [] if any(given) else complete_run(context, parameter, incomplete)
+
+
+def _with_options(function: Callable[..., Any], words: Callable[..., Any]) -> Callable[..., Any]:
     decorators = (
-        click.argument("references", metavar="[RUN]...", nargs=-1, shell_complete=complete_run),
+        words,
         click.option("-f", "--filter", "filter", metavar="FILTER", help="Runs that match; shown and asked for first."),
         click.option(
             "-p",

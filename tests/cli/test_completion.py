@@ -24,6 +24,7 @@ def test_runs_are_offered_by_short_identifier_and_by_name(scene: Scene) -> None:
     assert offered("show", scene.second[-8:-2]) == [scene.second[-8:]]
     assert offered("show", "evil") == []  # its name would do something to the terminal
     assert offered("show first --url sqlite:///gone.db") == []
+    assert offered("tag first") == offered("rename --project churn") == []  # a value comes next, not a run
 
 
 def test_what_is_deleted_is_offered_to_be_restored(command: Command, scene: Scene) -> None:

@@ -34,12 +34,11 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 def test_a_run_is_renamed_described_and_tagged(command: Command, scene: Scene) -> None:
     assert command("rename", "first", " baseline ").code == program.OK
     assert command("describe", scene.first[-8:], "the old one").code == program.OK
-    assert command("tag", "baseline", "second", "good").out == "2 runs tagged 'good'.\n"
+    assert command("tag", "baseline", "good", "new").out == "1 run tagged 'good', 'new'.\n"
     assert command("tag", "baseline", "good").out == "Nothing tagged 'good'.\n"
-    assert command("untag", "baseline", "baseline").code == program.OK
+    assert command("untag", "baseline", "baseline", "new", "absent").code == program.OK
     run = run_of(command, scene.first)
     assert (run["name"], run["description"], run["tags"]) == ("baseline", "the old one", ["good"])
-    assert run_of(command, "second")["tags"] == ["baseline", "best", "good"]
     assert command("audit", "verify").code == program.OK
 
 
@@ -59,8 +58,15 @@ def test_projects_and_experiments_are_renamed_unless_another_has_the_name(comman
         (["rename", "first", " "], "empty"),
         (["tag", "first", ""], "empty"),
         (["tag", "gone", "x"], "there is no run 'gone'"),
-        (["rename", "x"], "name runs, or --filter"),
-        (["tag", "first", "--filter", "name = 'first'", "x"], "name runs, or --filter"),
+        (["rename", "x"], "expected modeldb rename RUN NAME; got 'x'"),
+        (["rename", "first", "new", "name"], "expected modeldb rename RUN NAME; got 'first' 'new' 'name'"),
+        (["rename"], "expected modeldb rename RUN NAME"),
+        (["describe", "first", "two", "words"], "expected modeldb describe RUN TEXT; got"),
+        (["tag", "first"], "expected modeldb tag RUN TAG...; got 'first'"),
+        (["tag", "first", "--filter", "name = 'first'", "x"], "expected modeldb tag --filter FILTER TAG; got"),
+        (["tag", "first", "good", "--project", "churn"], "expected modeldb tag --project PROJECT TAG; got"),
+        (["untag", "-p", "churn"], "expected modeldb untag --project PROJECT TAG"),
+        (["delete"], "name runs, or --filter"),
         (["tag", "--filter", "nosuch = 1", "x"], "not a field"),
         (["delete", "--filter", "", "--yes"], "--filter is empty"),
         (["tag", "--filter", " ", "x", "--yes"], "--filter is empty"),
@@ -74,6 +80,14 @@ def test_what_cannot_be_is_refused_and_nothing_is_altered(
     assert result.code in (program.USAGE, program.MISSING)
     assert says in result.err
     assert command("audit", "log", "--json").out == before
+
+
+def test_a_second_run_is_not_taken_for_a_tag(command: Command, scene: Scene) -> None:
+    for reference in (scene.second, scene.second[-8:]):
+        result = command("tag", "first", reference, "good")
+        assert (result.code, "is an identifier, not a tag" in result.err) == (program.USAGE, True)
+    assert command("tag", "first", "20261130", "deadbeef", "second").code == program.OK
+    assert set(run_of(command, scene.first)["tags"]) >= {"20261130", "deadbeef", "second"}
 
 
 BY_FILTER = [
