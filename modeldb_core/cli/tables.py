@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import zip_longest
+from itertools import chain, islice, zip_longest
 from textwrap import indent
+from typing import TypeVar
 
 from modeldb_core.cli.output import as_shown, can_show, echo
 from modeldb_core.cli.terminal import cut, fold, padded, print_line, room, styled, width_of
@@ -16,6 +17,8 @@ from modeldb_core.cli.text import clean, csv_text, json_escaped
 from modeldb_core.log.json_documents import json_value, time_text
 from modeldb_core.model.entity import in_local_zone
 from modeldb_core.model.values import BlobReference
+
+T = TypeVar("T")
 
 ID_LENGTH = 8
 LEAST_CELL, LEAST_HEADING, GAP = 16, 24, 2
@@ -161,7 +164,11 @@ def print_json(data: object) -> None:
 
 
 def print_json_list(name: str, items: Iterable[object], rest: Callable[[], Mapping[str, object]]) -> None:
-    """Print an object with a list of any length, item by item; ``rest``, asked last, gives its other members."""
+    """Print an object with a list of any length, item by item; ``rest``, asked last, gives its other members.
+
+    Nothing is printed where the first item cannot be had: what is refused leaves no half of a document behind.
+    """
+    items = _begun(items)
     echo(f'{{\n  "{name}": [', nl=False)
     separator = "\n"
     for item in items:
@@ -175,6 +182,12 @@ def print_json_list(name: str, items: Iterable[object], rest: Callable[[], Mappi
     echo("}")
 
 
+def _begun(items: Iterable[T]) -> Iterator[T]:
+    """Return the same items, of which the first has been asked for."""
+    rest = iter(items)
+    return chain(list(islice(rest, 1)), rest)
+
+
 def json_text(data: object) -> str:
     """Return data as JSON that the output can show."""
     text = json.dumps(data, ensure_ascii=False, indent=2, allow_nan=False)
@@ -182,7 +195,11 @@ def json_text(data: object) -> str:
 
 
 def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows as CSV: numbers in full, times in ISO 8601 UTC, maps and lists as JSON, texts as :func:`csv_text`."""
+    """Print rows as CSV: numbers in full, times in ISO 8601 UTC, maps and lists as JSON, texts as :func:`csv_text`.
+
+    Nothing is printed where the first row cannot be had.
+    """
+    rows = _begun(rows)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([csv_text(name) for name in columns])
     for row in rows:

@@ -35,6 +35,29 @@ def test_every_command_that_reports_something_takes_json(name: str, command: cli
     assert ("--json" in options) != (name in SERVES)
 
 
+@pytest.mark.parametrize("form", ["--json", "--csv"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["runs", "nosuch = 1"],
+        ["runs", "--order-by", "tags"],
+        ["runs", "--cursor", "nosuch"],
+        ["list", "runs", "name ="],
+        ["list", "projects", "status = 'failed'"],
+        ["history", "first", "nosuch"],
+        ["audit", "log", "--log", "all"],
+        ["audit", "log", "--log", "access"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_refused_leaves_no_half_of_an_answer_behind(
+    command: Command, scene: Scene, arguments: list[str], form: str
+) -> None:
+    result = command(*arguments, form)
+    assert result.code in (program.USAGE, program.MISSING)
+    assert (result.out, result.err != "") == ("", True)
+
+
 def test_what_commands_did_is_told_as_json(command: Command, scene: Scene) -> None:
     def told(*arguments: str) -> Any:
         result = command(*arguments, "--json")

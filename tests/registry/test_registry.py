@@ -363,7 +363,7 @@ def test_at_every_instant_the_registry_is_what_a_replay_says(client: Client, mon
 def test_a_card_shows_the_record_and_means_nothing_else(client: Client) -> None:
     with modeldb.start_run("churn", name="<script>alert(1)</script>") as run:
         run.log_hyperparameters({"lr|x": "a\n| b | [c](javascript:alert(1))"})
-        run.log_metrics({"auc": 0.875})
+        run.log_metrics({"modeldb/fit_seconds": 0.5, "auc": 0.875})
         run.log_dataset([1, 2, 3], name="churn/train")
         run.log_model(fitted())
     version = modeldb.register_model("churn", run=run, description="# not a heading\n<img src=x onerror=alert(1)>")
@@ -381,6 +381,7 @@ def test_a_card_shows_the_record_and_means_nothing_else(client: Client) -> None:
         run.run_id[:8],
     ):
         assert part in text, part
+    assert text.index("| auc |") < text.index("fit\\_seconds")
     assert "<" not in text.replace("\\<", "")
     assert "](" not in text
     assert text.count("\n# ") == 0

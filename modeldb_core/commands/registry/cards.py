@@ -16,7 +16,7 @@ from modeldb_core.commands.registry.approvals import approvals_of
 from modeldb_core.commands.registry.history import history
 from modeldb_core.commands.registry.versions import VERSION
 from modeldb_core.errors import ErasedError, NotFoundError
-from modeldb_core.log.display import flat
+from modeldb_core.log.display import flat, is_own
 from modeldb_core.log.json_documents import time_text
 from modeldb_core.model.values import BlobReference
 from modeldb_core.queries import Linked, Query
@@ -68,7 +68,7 @@ def card(
         ("Model", _model(version)),
         ("Signature", dict(_signature(version))),
         ("Data", {} if run is None else _named(run.datasets, ("version", "digest", "shape"))),
-        ("Metrics", {} if run is None else dict(run.metrics)),
+        ("Metrics", {} if run is None else dict(sorted(run.metrics.items(), key=lambda each: is_own(each[0])))),
         ("Hyperparameters", {} if run is None else dict(flat({k: resolve(v) for k, v in run.hyperparameters.items()}))),
         ("Environment", {} if run is None else _environment(run, version, resolve)),
         ("Lineage", _lineage(store, run, gone, version)),
