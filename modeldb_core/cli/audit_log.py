@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from dataclasses import dataclass
-from datetime import datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +19,8 @@ from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.log.changes import APPEND
 from modeldb_core.log.erasures import follow, target_of
 from modeldb_core.log.json_documents import change_document
-from modeldb_core.model.entity import from_datetime, in_local_zone
 from modeldb_core.model.schema import KINDS
-from modeldb_core.queries import Query
+from modeldb_core.queries import Query, parse_time
 from modeldb_core.stores.references import find_entity_id
 
 if TYPE_CHECKING:
@@ -209,7 +207,7 @@ def _moment(text: str | None) -> int | None:
     if text is None:
         return None
     try:
-        return from_datetime(in_local_zone(datetime.fromisoformat(text.strip())))
+        return parse_time(text, local=True).first
     except (ValueError, OverflowError) as error:
         msg = f"{text!r:.60} is not a time; expected for example 2026-11-01 or 2026-11-01T12:00:00+01:00"
         raise InvalidArgumentError(msg) from error

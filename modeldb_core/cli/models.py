@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,12 +26,13 @@ from modeldb_core.cli.tables import print_json, print_pairs, print_table, short_
 from modeldb_core.commands.registry import cards, history, references, versions
 from modeldb_core.errors import InvalidArgumentError
 from modeldb_core.log.json_documents import entity_document
-from modeldb_core.model.entity import in_local_zone
+from modeldb_core.model.entity import to_datetime
 from modeldb_core.movement.deletion import pages
-from modeldb_core.queries import Query
+from modeldb_core.queries import Query, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from modeldb_core.model.registry import ModelVersion, RegisteredModel
 
@@ -187,7 +187,8 @@ def download(session: Session, *, reference: str, output: Path | None, as_json: 
 def at(session: Session, *, time: str, name: str | None, stage: str | None, as_json: bool) -> None:
     """Show which version of each model, or of the model NAME, was in which stage at TIME, and had which alias.
 
-    TIME is ISO 8601, such as 2026-11-01T12:00:00Z, local without an offset; or now.
+    TIME is ISO 8601, local without an offset; or now. It means the end of what it names: 2026-11-01 that of the day, and a
+    time as `modeldb model history` shows it that of the second.
     """
     moment = _time(time)
     workspace_id = workspace_id_of(session)
@@ -256,11 +257,11 @@ def _show_version(registered: RegisteredModel, found: ModelVersion, *, as_json: 
 
 
 def _time(text: str) -> datetime | None:
+    """Return the end of the second, the day or whatever a time stands for: what is shown as of then has happened."""
     if text == "now":
         return None
     try:
-        moment = datetime.fromisoformat(text)
-        return moment if moment.tzinfo is not None else in_local_zone(moment)
+        return to_datetime(parse_time(text, local=True).last)
     except (ValueError, OverflowError) as error:
         msg = f"{text!r:.60} is not a time; expected for example 2026-11-01T12:00:00Z, or now"
         raise InvalidArgumentError(msg) from error

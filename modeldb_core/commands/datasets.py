@@ -251,6 +251,10 @@ def find_version(store: MetadataStore, dataset_id: str, version: str | int, name
         raise InvalidArgumentError(msg)
     if not isinstance(found, DatasetVersion):
         last = numbering.latest(store, "dataset_version", dataset_id)
+        itself = Query("dataset", condition("entity_id = ?", dataset_id), fields=(), limit=1)
+        if last is None and not store.find(itself).entities:
+            msg = f"there is no data set {name or dataset_id!r} in {store.url}; `modeldb dataset list` shows what there is"
+            raise NotFoundError(msg)
         there = "it has no version" if last is None else f"the latest is v{last.document.get('version')}"
         msg = f"there is no version {text!r:.60} of the data set {name or dataset_id}: {there}"
         raise NotFoundError(msg)

@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from modeldb_core.model.entities import from_datetime
+from modeldb_core.model.entity import from_datetime, in_local_zone
 from modeldb_core.queries.ast import And, Compare, Expression, In, Or
 
 if TYPE_CHECKING:
@@ -30,10 +30,14 @@ class Span(NamedTuple):
     last: int
 
 
-def parse_time(text: str) -> Span:
-    """Return what an ISO 8601 date or time stands for; without an offset it is UTC.
+def parse_time(text: str, *, local: bool = False) -> Span:
+    """Return what an ISO 8601 date or time stands for.
 
     The pages' form is read as well: a space before the offset, and U+2212 for a minus.
+
+    Args:
+        text: the time; without an offset it is UTC.
+        local: or in the zone of this machine.
 
     Raises:
         ValueError: it is not one.
@@ -45,7 +49,9 @@ def parse_time(text: str) -> Span:
     date, clock, fraction, offset = found.groups(default="")
     written = f"{date}{clock and f'T{clock}'}{fraction and f'.{fraction}'}{offset.upper()}"
     time = datetime.fromisoformat(written)
-    first = from_datetime(time.replace(tzinfo=UTC) if time.tzinfo is None else time)
+    if time.tzinfo is None:
+        time = in_local_zone(time) if local else time.replace(tzinfo=UTC)
+    first = from_datetime(time)
     length: int = 10 ** max(6 - len(fraction), 0) if fraction else _LENGTHS_US[len(clock.replace(":", ""))]
     return Span(first, first + length - 1)
 

@@ -139,5 +139,7 @@ def _only(found: list[Entity], reference: str, what: str) -> Entity:
         for entity in found[:_SHOWN]
     )
     more = ", …" if len(found) > _SHOWN else ""
-    msg = f"{reference!r} fits several {what}: {listed}{more}; give more of the identifier"
+    kinds = list(dict.fromkeys(entity.KIND for entity in found))
+    of_a_kind = f"name one by its kind, such as {kinds[-1]}:{reference}, or " if len(kinds) > 1 else ""
+    msg = f"{reference!r} fits several {what}: {listed}{more}; {of_a_kind}give more of the identifier"
     raise InvalidArgumentError(msg)

@@ -45,6 +45,10 @@ def test_a_model_goes_its_way_on_the_command_line(command: Command, told: Any, s
     assert moves[1]["stages"]["production"]["before"]["number"] == 1
     (then,) = told("at", moves[0]["at"])["models"]
     assert (then["stages"]["production"]["number"], then["aliases"]["champion"]["number"]) == (1, 1)
+    shown = command("model", "history", "churn").out.splitlines()[-1][:25]  # to the second, as a table shows it
+    for time in (shown, shown.replace("+", " +")):
+        (then,) = told("at", time)["models"]
+        assert then["stages"]["production"]["number"] == 2
     (now,) = told("at", "now", "churn", "--stage", "production")["models"]
     assert now["stages"]["production"]["number"] == 2
     assert [each["stage"] for each in told("show", "churn")["versions"]] == ["production", "archived"]

@@ -217,6 +217,21 @@ def test_short_identifiers_are_taken_wherever_a_run_is_named(command: Command, s
             client.get_run(scene.first[:6])
 
 
+def test_a_name_of_several_kinds_is_answered_with_a_form_that_names_one(command: Command, scene: Scene) -> None:
+    command("rename", "second", "churn")  # as its project is called
+    refused = command("lineage", "churn")
+    assert refused.code == program.USAGE
+    (form,) = re.findall(r"such as (\S+),", refused.err)
+    assert form == "run:churn"
+    assert scene.second[-8:] in command("lineage", form).out
+
+
+def test_a_data_set_that_is_not_there_is_said_not_to_be(command: Command, scene: Scene) -> None:
+    for arguments in (("show", "nosuch"), ("show", "nosuch@v1"), ("diff", "nosuch", "v1")):
+        result = command("dataset", *arguments)
+        assert (result.code, "there is no data set 'nosuch'" in result.err) == (program.MISSING, True), result
+
+
 def test_a_name_that_is_also_a_part_of_an_identifier_is_ambiguous(command: Command, scene: Scene) -> None:
     with modeldb.connect(capture_enabled=False) as client, client.start_run(name=scene.first[-8:]) as run:
         pass
