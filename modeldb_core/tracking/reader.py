@@ -14,6 +14,9 @@ from modeldb_core.errors import InvalidTypeError, NotFoundError, StoreUnavailabl
 from modeldb_core.log import display
 from modeldb_core.model import entities
 from modeldb_core.model.entities import ENDS
+from modeldb_core.queries import condition
+from modeldb_core.queries.literals import quote
+from modeldb_core.queries.query import Query
 from modeldb_core.tracking import artifacts as artifact_kinds
 from modeldb_core.tracking.description.figures import figure_paths, read_figure
 
@@ -290,6 +293,8 @@ class RunReader:
             self._fields.update(project_id=project_id, experiment_id=experiment_id)
 
     def _artifact(self, name: str) -> Mapping[str, Any]:
+        if not (self._is_snapshot or self._ended) and (found := self._artifact_alone(name)):
+            return found
         artifacts = self.entity.artifacts
         if named := artifact_kinds.files_of({name: artifacts[name]} if name in artifacts else {}):
             return named[name]
@@ -299,6 +304,14 @@ class RunReader:
             msg = f"run {self.run_id} has no artifact {name!r}; it has {sorted(found) or 'none'}"
             raise NotFoundError(msg)
         return found[name]
+
+    def _artifact_alone(self, name: str) -> Mapping[str, Any] | None:
+        """Ask the store for one artifact by its path: of a run that goes on, what is read is not kept for the next time."""
+        self.client.settle()
+        its, fields = condition("entity_id = ?", self.run_id), (f"artifacts.{quote(name)}",)
+        page = self.client.store.find(Query(filter=its, fields=fields, include_deleted=True))
+        found = [artifact_kinds.files_of(run.artifacts) for run in page.entities if isinstance(run, entities.Run)]
+        return found[0].get(name) if found else None
 
     def _resolved(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {key: self.client.resolve(value) for key, value in values.items()}

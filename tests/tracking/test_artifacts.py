@@ -24,6 +24,7 @@ import pytest
 from PIL import Image
 
 import modeldb_core
+from modeldb_core.backends._sql.database import Transaction
 from modeldb_core.errors import (
     FolderChangedError,
     IntegrityError,
@@ -31,6 +32,7 @@ from modeldb_core.errors import (
     MissingDependencyError,
     NotFoundError,
 )
+from modeldb_core.tracking import Client
 from modeldb_core.tracking import artifacts as artifact_kinds
 
 mpl.use("Agg")
@@ -470,3 +472,59 @@ def test_a_text_too_long_for_a_path_is_told_from_one(run: Any, text: str) -> Non
     with pytest.raises(NotFoundError, match="log_text for a text"):
         run.log_artifact(text, "report.md")
     assert not run.artifacts
+
+
+def test_an_artifact_of_a_run_that_goes_on_is_read_without_the_rest_of_the_run(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted are the characters that the database gives for it."""
+    given, ask = [0], Transaction.rows
+
+    def rows(self: Transaction, *arguments: Any) -> Any:
+        found = ask(self, *arguments)
+        given[0] += sum(len(value) for row in found for value in row if isinstance(value, (str, bytes)))
+        return found
+
+    monkeypatch.setattr(Transaction, "rows", rows)
+    run = client.start_run(capture=False)
+    run.log_artifact(b"weights", "model.bin")
+    assert client.flush(240)
+    entry = run.artifacts["model.bin"]
+    run.link_artifacts({f"checkpoints/{number}.ckpt": entry for number in range(2000)})
+    run.log_hyperparameters({f"p{number}": "a value" for number in range(100)})
+    run.log_metrics({f"loss/{number}": 1.0 for number in range(100)}, step=0)
+    assert client.flush(240)
+    given[0] = 0
+    assert len(run.artifacts) == 2001
+    whole, given[0] = given[0], 0
+    assert run.read_artifact("checkpoints/1999.ckpt") == b"weights"
+    alone, given[0] = given[0], 0
+    assert whole > 300_000
+    assert alone < 6_000
+    run.log_artifact(b"others", "checkpoints/1999.ckpt")
+    assert run.read_artifact("checkpoints/1999.ckpt") == b"others", "what was logged meanwhile is read"
+
+
+def test_artifacts_of_a_run_that_goes_on_are_read_by_any_name(client: Client) -> None:
+    run = client.start_run(capture=False)
+    names = (
+        "a.b",
+        "a",
+        "a/b.c",
+        'with "quotes"',
+        "it's",
+        "line\nbreak",
+        "metrics.auc.last",
+        "ü 漢",
+        " ",
+        "*",
+        "n" * 1024,
+    )
+    for number, name in enumerate(names):
+        run.log_artifact(f"{number}".encode(), name)
+    run.log_artifact({"x": 1}, "a map")
+    assert [run.read_artifact(name) for name in names] == [f"{number}".encode() for number in range(len(names))]
+    assert json.loads(run.read_artifact("a map")) == {"x": 1}
+    for name in ("b", "", "a.b.c", "n" * 5000, "A", "\0"):
+        with pytest.raises(NotFoundError, match="has no artifact"):
+            run.read_artifact(name)
