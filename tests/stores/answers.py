@@ -202,11 +202,14 @@ class _Asked:
                     break
             if exactly:
                 return [change_document(change) for change in found]
-            told = [
-                change
-                for change in found
-                if change.kind != STREAM and change.action != APPEND and (change.action != CREATE or change.data())
-            ]  # points, and what a batch declares again without a word
+            created: set[str] = set()
+            told = []
+            for change in found:
+                is_again = change.action == CREATE and change.entity_id in created  # each batch declares its containers
+                if change.kind != STREAM and change.action != APPEND and not is_again:
+                    told.append(change)
+                if change.action == CREATE:
+                    created.add(change.entity_id)
             told.sort(
                 key=lambda change: (change.kind, change.action) == ("dataset_version", UPDATE)
             )  # numbers come by time
