@@ -25,6 +25,8 @@ SAY_EVERY_S = 10.0
 
 _functions: list[tuple[int, Callable[[], object]]] = []
 _last_functions: list[Callable[[], object]] = []
+_FORKED_WITHOUT_EXEC = 0x40  # PF_FORKNOEXEC
+_is_forked: bool | None = None
 _is_known = False
 _began_at: float | None = None
 _is_running = _is_hurried = False
@@ -35,6 +37,27 @@ def is_worker() -> bool:
     # What it needs for that is imported then; there is no need to import it in all other programs.
     process = sys.modules.get("multiprocessing.process")
     return process is not None and process.parent_process() is not None
+
+
+def may_end_unheard() -> bool:
+    """Return whether this process may end at any time, with nothing being called: a worker, or one that was forked.
+
+    Who forks without :mod:`multiprocessing`, as RQ and Celery do, mostly ends the child by ``os._exit``.
+    """
+    global _is_forked
+    if _is_forked is None:
+        _is_forked = _was_forked()
+    return _is_forked or is_worker()
+
+
+def _was_forked() -> bool:
+    """Return whether this process was forked and has begun no program since, as Linux knows of each."""
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            flags = int(file.read().rpartition(b")")[2].split()[6])
+    except (OSError, ValueError, IndexError):  # another system: of a fork that comes later this module hears itself
+        return False
+    return bool(flags & _FORKED_WITHOUT_EXEC)
 
 
 def at_exit(function: Callable[[], object], *, priority: int = 0) -> None:
@@ -152,9 +175,9 @@ class Waiting:
 
 
 def _after_fork_in_child() -> None:
-    global _is_known, _began_at, _is_running, _is_hurried
+    global _is_known, _began_at, _is_running, _is_hurried, _is_forked
     _functions.clear()
-    _is_known, _began_at, _is_running, _is_hurried = False, None, False, False
+    _is_known, _began_at, _is_running, _is_hurried, _is_forked = False, None, False, False, True
 
 
 forks.after_in_child(_after_fork_in_child)

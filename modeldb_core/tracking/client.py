@@ -225,7 +225,7 @@ class Client(ClientReader):
         self.writer.ensure_stream().open_runs.add(run.run_id)
         endings.watch(self, run)
         if capture:
-            if exits.is_worker():  # a pool may end it at any time
+            if exits.may_end_unheard():
                 self._capture(run.run_id)
             else:
                 self.writer.submit(lambda: self._capture(run.run_id))

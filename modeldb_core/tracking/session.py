@@ -140,12 +140,12 @@ class Session:
         self._rescue.before_reading(self.store)
 
     def secure(self) -> None:
-        """In a worker of a pool, wait until all that is worked out beside the program is in the journal.
+        """In a worker of a pool, or a forked process, wait until all that is worked out beside the program is in the journal.
 
         Pools end their workers by a signal, at any time after a task is done. The store is not waited for: what workers
         leave in their journals is shipped by the process that started them. Elsewhere this does nothing.
         """
-        if not exits.is_worker() or time.monotonic() < self._secure_again_at:
+        if not exits.may_end_unheard() or time.monotonic() < self._secure_again_at:
             return
         deadline = time.monotonic() + exits.time_left(self.settings.exit_timeout_s)
         if False in [wait(max(0.0, deadline - time.monotonic())) for wait in self.on_flush]:

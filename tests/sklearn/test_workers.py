@@ -124,15 +124,28 @@ def work():
     SVC(C=2.0).fit(X, y)
     os.kill(os.getpid(), signal.SIGKILL)  # sooner than any pool can do it
 
-if __name__ == "__main__":
+if __name__ == "__main__" and sys.argv[1] == "os.fork":
+    if os.fork() == 0:
+        work()
+    assert os.WTERMSIG(os.wait()[1]) == signal.SIGKILL
+elif __name__ == "__main__":
     worker = multiprocessing.get_context(sys.argv[1]).Process(target=work)
     worker.start()
     worker.join()
     assert worker.exitcode == -signal.SIGKILL
+elif __name__ == "forked":
+    work()
+"""
+
+FORKED_BEFORE_IT_IS_IMPORTED = """
+import os, runpy, signal, sys
+if os.fork() == 0:
+    runpy.run_path(sys.argv[1], run_name="forked")
+assert os.WTERMSIG(os.wait()[1]) == signal.SIGKILL
 """
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", "spawn", "os.fork", "os.fork before the imports"])
 def test_all_of_a_fit_is_kept_although_its_worker_is_ended_as_soon_as_it_has_returned(
     client: Any, runs: Any, tmp_path: Path, method: str
 ):
@@ -141,7 +154,8 @@ def test_all_of_a_fit_is_kept_although_its_worker_is_ended_as_soon_as_it_has_ret
     places = {"URL": client.settings.url, "ARTIFACT_URL": client.settings.artifact_url}
     variables = {f"MODELDB_{name}": value for name, value in places.items()}
     variables["MODELDB_JOURNAL_DIR"] = str(client.settings.journal_dir)
-    subprocess.run([sys.executable, program, method], check=True, timeout=280, env=os.environ | variables)
+    arguments = ["-c", FORKED_BEFORE_IT_IS_IMPORTED, program] if "imports" in method else [program, method]
+    subprocess.run([sys.executable, *arguments], check=True, timeout=280, env=os.environ | variables)
     wait_until(lambda: len(runs()) == 2)
     validated, fitted = runs()
     assert (validated.status, fitted.status) == ("finished", "finished")

@@ -673,7 +673,7 @@ def test_a_pool_ends_its_workers_and_what_they_had_not_shipped_is_shipped_with_t
 
 
 @pytest.mark.interpreter
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", "spawn", "os.fork"])
 def test_a_run_in_a_worker_has_its_circumstances_although_the_worker_is_killed_right_after_it(
     environment: dict[str, str], tmp_path: Path, method: str
 ) -> None:
@@ -685,7 +685,9 @@ def test_a_run_in_a_worker_has_its_circumstances_although_the_worker_is_killed_r
                 with modeldb.start_run() as run:
                     print(run.run_id, flush=True)
                 os.kill(os.getpid(), 9)
-            if __name__ == "__main__":
+            if "{method}" == "os.fork":
+                work() if os.fork() == 0 else os.wait()
+            elif __name__ == "__main__":
                 worker = multiprocessing.get_context("{method}").Process(target=work)
                 worker.start()
                 worker.join()
