@@ -84,13 +84,18 @@ def options_of(command: click.Command) -> set[str]:
 def hints_of(path: Path) -> Iterator[str]:
     """Iterate over the commands that the texts of a module name: what it says to people, and its documentation."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        texts: list[str] = []
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            texts = [node.value]
-        elif isinstance(node, ast.JoinedStr):
-            texts = ["".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in node.values)]
-        for text in texts:
-            yield from re.findall(r"`(modeldb [a-z][^`]*)`", text)
+        yield from re.findall(r"`(modeldb [a-z][^`]*)`", text_of(node))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "listing":
+            yield f"modeldb {text_of(node.args[0])} --url x"
+
+
+def text_of(node: ast.AST) -> str:
+    """Return a text of a module, with ``x`` for what a formatted one fills in; nothing of what is no text."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in node.values)
+    return ""
 
 
 def test_every_hint_names_a_command_that_exists() -> None:

@@ -222,6 +222,31 @@ def test_a_hint_in_an_error_can_be_typed_as_it_is_printed(installed: Path, tmp_p
         assert "typed" in _say(hint, tmp_path, PATH=path)
 
 
+def test_a_hint_at_what_a_store_has_works_from_any_folder(installed: Path, tmp_path: Path) -> None:
+    store, elsewhere = tmp_path / "it's here", tmp_path / "elsewhere"
+    store.mkdir()
+    elsewhere.mkdir()
+    log = "import modeldb_core as m; run = m.start_run('churn', name='typed'); run.log_text('x', 'note.txt'); run.finish()"
+    _say(f'{installed}/python -c "{log}"', store)
+    url = f"sqlite:///{store}/modeldb.db"
+    for arguments, listed in (
+        (["show", "nosuch"], "typed"),
+        (["artifacts", "get", "typed", "nosuch"], "note.txt"),
+        (["runs", "--project", "nosuch"], "churn"),
+    ):
+        environment = {"PATH": f"{installed}:/usr/bin:/bin", "HOME": str(tmp_path)}
+        failed = subprocess.run(
+            [f"{installed}/modeldb", *arguments, "--url", url],
+            capture_output=True,
+            text=True,
+            cwd=elsewhere,
+            env=environment,
+            check=False,
+        )
+        (hint,) = re.findall("`([^`]*)`", failed.stderr)
+        assert listed in _say(hint, elsewhere, PATH=environment["PATH"])
+
+
 def test_a_hint_within_another_program_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", None)
     assert as_typed("in vain; run: modeldb db upgrade") == "in vain; run: modeldb db upgrade"

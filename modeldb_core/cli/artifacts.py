@@ -13,10 +13,11 @@ from modeldb_core.cli.completion import complete_run
 from modeldb_core.cli.output import echo
 from modeldb_core.cli.progress import progress_bar
 from modeldb_core.cli.session import Session, examples, with_session
-from modeldb_core.cli.tables import print_json, print_table, size
+from modeldb_core.cli.tables import print_json, print_table, short_id, size
 from modeldb_core.cli.text import clean, clean_lines
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.log.json_documents import json_value
+from modeldb_core.runtime.notices import listing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,7 +73,7 @@ def get(session: Session, *, reference: str, path: str, output: str | None, forc
     from modeldb_core.tracking.artifacts import download
 
     run = session.run(reference)
-    wanted, name = _wanted(run, path)
+    wanted, name = _wanted(session, run, path)
     if output == "-":
         if as_json:
             msg = "--json and --output - both print to standard output; choose one"
@@ -93,7 +94,7 @@ def get(session: Session, *, reference: str, path: str, output: str | None, forc
     echo(f"{clean(str(written))}: {len(wanted):,} {'file' if len(wanted) == 1 else 'files'}, {size(total)}", err=True)
 
 
-def _wanted(run: Run, path: str) -> tuple[dict[str, Any], str]:
+def _wanted(session: Session, run: Run, path: str) -> tuple[dict[str, Any], str]:
     """Return the artifacts that a path means, and the name that they are under: a file's, or else a folder's.
 
     Where there are both, a slash at the end means the folder. A file also goes by the name that it was logged by.
@@ -108,7 +109,8 @@ def _wanted(run: Run, path: str) -> tuple[dict[str, Any], str]:
             echo(clean(f"{path} is a folder too: {path}/ fetches the {len(below):,} files in it"), err=True)
         return {file: files[file]}, file
     if not below:
-        msg = f"run {run.entity_id} has no artifact {path!r}; `modeldb artifacts list` shows what it has"
+        hint = listing(f"artifacts list {short_id(run.entity_id)}", session.store.url, "it has")
+        msg = f"run {run.entity_id} has no artifact {path!r}; {hint}"
         raise NotFoundError(msg)
     return below, name
 

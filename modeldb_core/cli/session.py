@@ -18,6 +18,7 @@ from modeldb_core.journal.rescue import BackgroundRecovery
 from modeldb_core.log.settling import SETTLER
 from modeldb_core.plugins import load_settings, open_artifacts, open_store, places_for
 from modeldb_core.reproduction.values import resolving
+from modeldb_core.runtime.notices import listing
 from modeldb_core.runtime.users import login_name
 from modeldb_core.stores.clashes import clashes
 from modeldb_core.stores.direct import DirectWriter
@@ -144,7 +145,7 @@ class Session:
             try:
                 self.store.get(kind, entity_id)
             except NotFoundError:
-                msg = f"there is no {kind} {name!r} in {self.store.url}; `modeldb projects` lists what there is"
+                msg = f"there is no {kind} {name!r}; {listing('projects', self.store.url)}"
                 raise NotFoundError(msg) from None
         return found[-1]
 

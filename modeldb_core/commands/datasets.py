@@ -26,6 +26,7 @@ from modeldb_core.log.stream import Entry
 from modeldb_core.model.entities import DATASET_TYPES, EMPTY, Dataset, DatasetVersion, derived_id, new_id
 from modeldb_core.model.values import check_key, check_text
 from modeldb_core.queries import Query, condition
+from modeldb_core.runtime.notices import listing
 from modeldb_core.stores import numbering
 
 if TYPE_CHECKING:
@@ -253,7 +254,7 @@ def find_version(store: MetadataStore, dataset_id: str, version: str | int, name
         last = numbering.latest(store, "dataset_version", dataset_id)
         itself = Query("dataset", condition("entity_id = ?", dataset_id), fields=(), limit=1)
         if last is None and not store.find(itself).entities:
-            msg = f"there is no data set {name or dataset_id!r} in {store.url}; `modeldb dataset list` shows what there is"
+            msg = f"there is no data set {name or dataset_id!r}; {listing('dataset list', store.url)}"
             raise NotFoundError(msg)
         there = "it has no version" if last is None else f"the latest is v{last.document.get('version')}"
         msg = f"there is no version {text!r:.60} of the data set {name or dataset_id}: {there}"

@@ -40,6 +40,11 @@ def command_line(*arguments: str) -> str:
     return shlex.join([sys.executable, "-m", "modeldb_core", *arguments])
 
 
+def listing(command: str, url: str, what: str = "there is") -> str:
+    """Return the hint at a command that lists what a store has; it works as printed in any folder."""
+    return f"`{shlex.join(['modeldb', *command.split(), '--url', url])}` lists what {what}"
+
+
 def as_typed(text: str) -> str:
     """Return what is said to people, with the commands that it names as they are typed here."""
     return re.sub(r"(?<![\w/.'\"])modeldb(?= [a-z])", lambda _: command_line(), text)

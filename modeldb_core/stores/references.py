@@ -11,6 +11,7 @@ from modeldb_core.model.entities import is_id
 from modeldb_core.model.schema import KINDS, shown_kinds
 from modeldb_core.queries.literals import condition
 from modeldb_core.queries.query import Query
+from modeldb_core.runtime.notices import listing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -40,7 +41,7 @@ def find_run(store: MetadataStore, reference: str) -> Run:
         pass
     found = _matching(store, "run", reference)
     if not found:
-        msg = f"there is no run {reference!r} in {store.url}; `modeldb runs` lists what there is"
+        msg = f"there is no run {reference!r}; {listing('runs', store.url)}"
         raise NotFoundError(msg)
     return cast("Run", store.get("run", _only(found, reference, "runs").entity_id))
 

@@ -14,6 +14,7 @@ from modeldb_core.commands.operation import execute, together
 from modeldb_core.errors import InvalidArgumentError, NotFoundError
 from modeldb_core.model.entities import Repository, new_id
 from modeldb_core.model.values import check_text
+from modeldb_core.runtime.notices import listing
 from modeldb_core.stores.direct import DirectWriter
 from modeldb_core.tracking.data.ingredients import describe_data
 from modeldb_core.tracking.repositories.commits import CommitHandle
@@ -55,7 +56,7 @@ def open_repository(client: DataClient, name: str, *, create: bool = True) -> Re
         execute(DirectWriter(store, client.actor), made, stream_id=new_id())
         found = store.get(Repository.KIND, repository_id)
     if found is None:
-        msg = f"there is no repository {checked!r} in {store.url}; `modeldb list repositories` shows what there is"
+        msg = f"there is no repository {checked!r}; {listing('list repositories', store.url)}"
         raise NotFoundError(msg)
     check_living(found)
     assert isinstance(found, Repository)
