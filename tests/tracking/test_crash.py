@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import modeldb_core as modeldb
+from modeldb_core.journal import rescue
 from modeldb_core.journal.recovery import orphans, recover
 from modeldb_core.tracking import Client
 from tests.tracking.programs import without_waiting
@@ -129,8 +130,9 @@ def test_a_run_whose_process_was_killed_reads_as_lost_elsewhere_and_as_killed_on
 
 @pytest.mark.parametrize("way", ["get_run", "search_runs", "command", "server"])
 def test_a_run_that_was_killed_in_its_first_seconds_is_seen_by_whoever_reads(
-    environment: dict[str, str], tmp_path: Path, way: str
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
+    monkeypatch.setattr(rescue, "READ_PATIENCE_S", 240.0)  # a reader waits so long for what dead processes left
     script = """
         import os, modeldb_core as modeldb
         run = modeldb.start_run(name="short of breath", capture=False)
@@ -149,7 +151,10 @@ def test_a_run_that_was_killed_in_its_first_seconds_is_seen_by_whoever_reads(
         with modeldb.connect() as client:
             assert [(run.run_id, run.status) for run in client.search_runs()] == [(run_id, "killed")]
     elif way == "command":
-        command = [sys.executable, "-m", "modeldb_core.cli", "runs"]
+        patient = (
+            "from modeldb_core.journal import rescue; rescue.READ_PATIENCE_S = 240.0; from modeldb_core import cli; "
+        )
+        command = [sys.executable, "-c", f"{patient}cli.main()", "runs"]
         output = finish(start_command(command, environment))
         assert "short of breath" in output
         assert "killed" in output
