@@ -111,11 +111,12 @@ class Background:
         try:
             with entered(), quiet():
                 self._jobs[0].work()
-        except Exception:
+        except (Exception, SystemExit):
             logger.debug("a job in the background failed", exc_info=True)
-        with self._changed:
-            self._jobs.popleft()
-            self._changed.notify_all()
+        finally:
+            with self._changed:
+                self._jobs.popleft()
+                self._changed.notify_all()
 
     def _is_own_thread(self) -> bool:
         return threading.current_thread() is self._thread

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 from modeldb_core.autologging.imports import forget, when_imported
-from modeldb_core.autologging.switch import during, is_installing, is_to_be_decorated
+from modeldb_core.autologging.switch import during, is_to_be_decorated
 from modeldb_core.commands.names import check_name, check_tags
 from modeldb_core.errors import InvalidTypeError, ModelDBError
 from modeldb_core.plugins import load_settings, plugin_manager
@@ -133,7 +133,7 @@ class AutologSwitch:
             forget(callback)
 
     def _imported(self, framework: str) -> None:
-        if not is_installing():  # else the program is calling the integration's own function, and its arguments count
+        if not _is_being_called(self._functions[framework]):  # else the program's own arguments count
             self._turn_on(framework)
 
     def _turn_on(self, framework: str) -> None:
@@ -158,7 +158,7 @@ class AutologSwitch:
         """Limit it to the block."""
         block = ExitStack()
         self._blocks.append(block)
-        if len(self._blocks) == 1 and self not in _switches:  # the block of a decorated function, a second time
+        if self not in _switches:  # the block of a decorated function, a second time
             self.turn_on()
         names = {function: framework for framework, function in self._functions.items()}
         for function, made in list(self._on.items()):
@@ -197,6 +197,16 @@ def _functions(client: Client | None) -> dict[str, Callable[..., object]]:
                 continue
             functions.setdefault(framework, function)
     return functions
+
+
+def _is_being_called(function: Callable[..., object]) -> bool:
+    """Return whether this thread is in a call of ``function``, which imports its framework."""
+    code, frame = getattr(function, "__code__", None), sys._getframe()
+    while frame.f_code is not code:
+        if frame.f_back is None:
+            return False
+        frame = frame.f_back
+    return True
 
 
 def _call(framework: str, function: Callable[..., object], arguments: dict[str, Any]) -> Any:  # noqa: ANN401

@@ -87,7 +87,7 @@ class Patches:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._done: list[tuple[type, str, Any, Any, bool]] = []
-        self._cells: list[tuple[types.CellType, Any, Any]] = []
+        self._cells: list[tuple[types.CellType, Any]] = []
 
     def __len__(self) -> int:
         return len(self._done) + len(self._cells)
@@ -101,9 +101,8 @@ class Patches:
         with self._lock:
             for cell in getattr(function, "__closure__", None) or ():
                 if inner is not None and _content(cell) is inner:
-                    replacement = wrap_plain(inner, name)
-                    cell.cell_contents = replacement
-                    self._cells.append((cell, inner, replacement))
+                    cell.cell_contents = wrap_plain(inner, name)
+                    self._cells.append((cell, inner))
                     return True
         return False
 
@@ -140,7 +139,7 @@ class Patches:
                 setattr(cls, attribute, replacement)
             except (TypeError, AttributeError):  # a class written in C
                 return False
-            self._done.append((cls, attribute, original, cls.__dict__[attribute], was_there))
+            self._done.append((cls, attribute, original, replacement, was_there))
             return True
 
     def undo(self) -> None:
@@ -155,9 +154,8 @@ class Patches:
                 else:
                     delattr(cls, attribute)
             while self._cells:
-                cell, inner, exchanged = self._cells.pop()
-                if _content(cell) is exchanged:
-                    cell.cell_contents = inner
+                cell, inner = self._cells.pop()
+                cell.cell_contents = inner
 
 
 def _content(cell: types.CellType) -> Any:  # noqa: ANN401

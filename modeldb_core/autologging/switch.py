@@ -5,35 +5,18 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypeGuard, TypeVar
 
 from modeldb_core.autologging.patching import Patches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
 OptionsT = TypeVar("OptionsT")
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-_here = threading.local()
-
-
-def is_installing() -> bool:
-    """Whether this thread is putting the patches of an integration in place, and may import its framework for that."""
-    return bool(getattr(_here, "is_installing", False))
-
-
-@contextmanager
-def _installing_here() -> Iterator[None]:
-    before, _here.is_installing = is_installing(), True
-    try:
-        yield
-    finally:
-        _here.is_installing = before
 
 
 class Integration(Generic[OptionsT]):
@@ -117,8 +100,7 @@ class Integration(Generic[OptionsT]):
         )
         if wanted and not self._installed:
             self._installed = True
-            with _installing_here():
-                self._install(self.patches)
+            self._install(self.patches)
         elif not wanted and self._installed:
             self._installed = False
             self._uninstall()

@@ -129,18 +129,18 @@ def test_an_import_that_fails_fails_as_ever_and_the_next_one_counts(frameworks, 
     monkeypatch.setenv("ACME_WORKS", "1")
     importlib.import_module("acme_broken")
     assert ons() == ["broken"]
+    assert imports._FINDER not in sys.meta_path, "when nothing is waited for, imports are what they were"
 
 
-def test_a_broken_integration_is_named_in_a_warning_and_left_out(frameworks):
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
+def test_a_broken_integration_is_named_in_a_warning_and_left_out(error: type[BaseException], frameworks):
     def broken(**_: Any) -> None:
-        raise RuntimeError("of an older version")
+        raise error("of an older version")
 
     frameworks(Acme(acme_a=broken, acme_b=recorder("b")))
     importlib.import_module("acme_b")
     modeldb.autolog()
-    with pytest.warns(
-        ModelDBWarning, match=r"acme_a by tests\.core\.test_autolog.* left out: RuntimeError: of an older"
-    ):
+    with pytest.warns(ModelDBWarning, match=r"acme_a by tests\.core\.test_autolog.* left out: \w+: of an older"):
         importlib.import_module("acme_a")
     assert ons() == ["b"]
 
@@ -253,6 +253,31 @@ def test_a_framework_of_two_names_is_switched_on_once(frameworks):
         importlib.import_module(name)
     modeldb.autolog()
     assert ons() == ["both"]
+
+
+def test_an_integration_of_any_arguments_gets_all_of_them(frameworks):
+    taken: dict[str, Any] = {}
+    written_in_c: dict[str, Any] = {}
+    frameworks(Acme(acme_a=lambda **given: taken.update(given), acme_b=written_in_c.update))
+    for name in ("acme_a", "acme_b"):
+        importlib.import_module(name)
+    modeldb.autolog(project="p", experiment="e")
+    assert taken == written_in_c == {"project": "p", "experiment": "e"}
+
+
+def test_a_framework_that_the_import_of_another_one_brings_is_switched_on_too(frameworks):
+    integration: Integration[dict[str, Any]] = Integration(
+        lambda _: [importlib.import_module(name) for name in ("acme_a", "acme_b")] and None, lambda: None
+    )
+
+    def switch_on(*, disable: bool = False, log_models: bool = True) -> Any:
+        return integration.switch(None if disable else {"log_models": log_models})
+
+    frameworks(Acme(acme_a=switch_on, acme_b=recorder("b")))
+    modeldb.autolog()
+    switch_on(log_models=False)  # as that of XGBoost, which imports scikit-learn
+    assert integration.options() == {"log_models": False}
+    assert ons() == ["b"]
 
 
 def test_what_the_program_asks_of_one_integration_itself_counts(frameworks):

@@ -110,11 +110,15 @@ def test_undo_leaves_what_somebody_else_wrapped_later(patches: Patches):
     def theirs(self: Any, *args: Any, **kwargs: Any) -> Any:
         return ours(self, *args, **kwargs)
 
+    calls: list[Any] = []
+    intercept("test", lambda original, instance, args, kwargs: calls.append(instance))
+    intercept("test", None)
     Model.fit = theirs  # type: ignore[method-assign]
     try:
         patches.undo()
         assert Model.fit is theirs
         assert Model().fit([3]).seen == ([3], 1.0)
+        assert calls == []
     finally:
         Model.fit = original  # type: ignore[method-assign]
 
@@ -208,11 +212,28 @@ def test_methods_that_are_available_on_a_condition_stay_so(patches: Patches):
     assert Conditional(True).fit() == "fitted"
     assert len(seen) == 1
     assert not hasattr(Conditional(False), "fit")
+    assert not patches.wrap_method(Conditional, "fit", "test"), "it is wrapped only once"
+    assert descriptor.fn is Conditional.__dict__["fit"].fn.__wrapped__, "the original is as it was"
     patches.undo()
     assert Conditional.__dict__["fit"] is descriptor
     assert Conditional(True).fit() == "fitted"
     assert len(seen) == 1
     assert patches.wrap_method(Conditional, "fit", "test"), "what is switched on again records again"
+
+
+@pytest.mark.parametrize("error", [TypeError, AttributeError])
+def test_a_class_that_takes_no_attributes_is_left_as_it_is(error: type[Exception], patches: Patches):
+    class Fixed(type):
+        def __setattr__(cls, name: str, value: object) -> None:
+            raise error(name)
+
+    class Closed(metaclass=Fixed):
+        def fit(self) -> str:
+            return "fitted"
+
+    assert not patches.wrap_method(Closed, "fit", "test")
+    patches.undo()
+    assert Closed().fit() == "fitted"
 
 
 def test_undo_puts_back_what_was_there_before_everything(patches: Patches):
@@ -415,6 +436,7 @@ def test_jobs_are_done_in_order_and_can_be_waited_for_by_key():
     background.submit(wait_at_the_gate, ["a"])
     background.submit(lambda: done.append(2), ["b"])
     assert not background.wait("a", timeout_s=0.01)
+    assert not background.wait("unknown", "a", timeout_s=0.01), "one of several keys is enough"
     assert background.wait("unknown")
     gate.set()
     assert background.wait("b")
@@ -422,12 +444,13 @@ def test_jobs_are_done_in_order_and_can_be_waited_for_by_key():
     assert background.wait()
 
 
-def test_a_failing_job_does_not_stop_the_ones_after_it():
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_a_failing_job_does_not_stop_the_ones_after_it(error: type[BaseException]):
     background, done = Background("test"), []
 
     def fail() -> None:
         msg = "broken"
-        raise ValueError(msg)
+        raise error(msg)
 
     background.submit(fail)
     background.submit(lambda: done.append(1))
@@ -463,6 +486,37 @@ def test_many_jobs_make_the_caller_wait_instead_of_piling_up():
     assert done == list(range(500))
 
 
+def test_where_many_jobs_wait_the_caller_waits_for_the_oldest_alone():
+    background, first, second, taken = Background("test"), threading.Event(), threading.Event(), threading.Event()
+    background.submit(lambda: first.wait(60) and None)
+    background.submit(lambda: second.wait(60) and None)
+    for _ in range(background_module.MAX_WAITING - 2):
+        background.submit(lambda: None)
+    caller = threading.Thread(target=lambda: background.submit(lambda: None) and taken.set())
+    caller.start()
+    assert not taken.is_set()
+    first.set()
+    assert taken.wait(50)
+    second.set()
+    caller.join()
+    assert background.wait()
+
+
+def test_what_is_done_beside_training_warns_of_nothing_and_is_not_recorded_itself():
+    background, seen, shown = Background("test"), [], []
+
+    def work() -> None:
+        say("of a job")
+        seen.append(is_inside())
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda *told, **_: shown.append(str(told[0]))  # type: ignore[assignment]
+        background.submit(work)
+        assert background.wait()
+    assert (seen, shown) == ([True], [])
+
+
 def test_where_jobs_pile_up_behind_one_that_hangs_more_are_refused():
     background, gate = Background("test"), threading.Event()
     background.submit(lambda: gate.wait(60) and None)
@@ -495,6 +549,16 @@ def test_a_job_that_hangs_does_not_keep_the_program_from_ending():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert "ended before uploading was done: 1 jobs are left" in done.stderr
+
+
+def test_however_many_stores_hang_a_program_waits_at_its_end_for_the_time_of_one():
+    program = (
+        "import threading; from modeldb_core.autologging import Background\n"
+        "kept = [Background(f'uploading {n}', exit_timeout_s=2.0) for n in range(100)]\n"
+        "for background in kept: background.submit(threading.Event().wait)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stderr.count("was done: 1 jobs are left") == 100
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -534,6 +598,36 @@ def test_a_call_is_in_force_until_it_is_switched_off(integration: Any):
     integration.switch(None)
     assert integration.options() is None
     assert integration.state == ["on", "off"]
+    integration.switch("c")
+    assert integration.options() == "c"
+    assert integration.state == ["on", "off", "on"]
+
+
+def test_what_is_switched_off_in_a_block_only_is_as_it_was_after_it(integration: Any):
+    with integration.switch(None):
+        assert integration.state == [], "a block that is off patches nothing"
+    with integration.switch("block"):
+        with integration.switch(None):
+            assert integration.options() is None
+        assert integration.options() == "block"
+    integration.switch("program")
+    off = integration.switch(None)
+    integration.switch("later")
+    with off:
+        assert integration.options() is None
+    assert integration.options() == "later"
+
+
+def test_a_block_that_is_off_switches_nothing_on_again_that_was_switched_off_since(integration: Any):
+    integration.switch("program")
+    off = integration.switch(None)
+    with off:
+        pass
+    assert integration.options() == "program"
+    integration.switch(None)
+    with off:
+        pass
+    assert integration.options() is None
 
 
 def test_with_limits_it_to_the_block_and_blocks_nest(integration: Any):
@@ -592,6 +686,7 @@ def test_as_a_decorator_it_is_in_force_while_the_function_runs(integration: Any)
         return x, integration.options()
 
     assert integration.options() is None
+    assert integration.state == ["on", "off"], "nothing is patched until it runs"
     assert train(1) == (1, "function")
     assert train(2) == (2, "function")
     assert integration.options() is None
@@ -605,7 +700,13 @@ def test_as_a_decorator_of_a_coroutine_it_is_in_force_while_it_runs(integration:
         await asyncio.sleep(0)
         return integration.options()
 
+    class Training:
+        async def __call__(self) -> Any:
+            await asyncio.sleep(0)
+            return integration.options()
+
     assert asyncio.run(train()) == "coroutine"
+    assert asyncio.run(integration.switch("object")(Training())()) == "object"
     assert integration.options() is None
 
 
