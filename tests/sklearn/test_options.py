@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import calibration_curve
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import confusion_matrix, roc_curve
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -46,6 +46,14 @@ def test_classes_have_options_of_their_own_by_class_or_name(client: Any, runs: A
     assert "training_r2" in ridge.metrics
 
 
+@pytest.mark.parametrize("name", ["Ridge", "sklearn.linear_model.Ridge", "sklearn.linear_model._ridge.Ridge"])
+def test_a_class_is_known_by_every_name_that_it_has(client: Any, runs: Any, name: str):
+    autolog(client, estimators={name: {"tags": ["chosen"]}}, log_models=False)
+    assert Ridge().fit(X, Y).coef_ is not None
+    (run,) = runs()
+    assert run.tags[-1] == "chosen"
+
+
 @pytest.mark.parametrize(
     ("estimators", "error", "message"),
     [
@@ -60,6 +68,18 @@ def test_classes_have_options_of_their_own_by_class_or_name(client: Any, runs: A
 def test_wrong_options_raise_at_the_call(estimators: Any, error: Any, message: str):
     with pytest.raises(error, match=message):
         autolog(estimators=estimators)
+
+
+def test_data_that_a_fit_may_change_is_recorded_as_it_was_and_not_scored_afterwards(client: Any, runs: Any):
+    autolog(client, log_models=False)
+    data, target = load_diabetes(return_X_y=True)
+    LinearRegression(copy_X=False).fit(data.copy(), target)
+    LinearRegression().fit(data, target)
+    in_place, plain = runs()
+    assert in_place.datasets["train"]["digest"] == plain.datasets["train"]["digest"]
+    assert "training_r2" in plain.metrics
+    assert "training_r2" not in in_place.metrics
+    assert any("which the estimator was told to change in place" in note for note in in_place.notes)
 
 
 def test_a_sample_is_stored_when_asked_for(client: Any, runs: Any):

@@ -80,6 +80,14 @@ def test_every_fit_is_a_whole_child_of_the_run_around(client: Any, runs: Any, ba
 
 
 @pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
+def test_what_was_chosen_for_a_class_holds_in_workers_too(client: Any, runs: Any, backend: str):
+    autolog(client, log_models=False, estimators={SVC: {"tags": ["chosen"]}})
+    in_parallel(backend, fit, (0.1, 1.0))
+    wait_until(lambda: len(runs()) >= 2)
+    assert ["chosen" in run.tags for run in runs()] == [True, True]
+
+
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
 def test_outside_of_any_run_each_fit_in_a_worker_is_a_run(client: Any, runs: Any, backend: str):
     autolog(client, project="churn", log_models=False)
     in_parallel(backend, fit, (0.1, 1.0))
@@ -249,6 +257,20 @@ def test_off_is_off_in_workers_that_have_logged(client: Any, runs: Any):
     in_parallel("loky", fit, (0.1, 1.0))
     wait_until(lambda: len(runs()) >= 2)
     assert len(runs()) == 2
+
+
+def test_tasks_for_other_machines_go_as_they_are(client: Any):
+    sent: list[Any] = []
+
+    class Elsewhere(joblib.parallel.ThreadingBackend):  # as that of dask
+        def submit(self, func: Any, callback: Any = None) -> Any:
+            sent.extend(function for function, *_ in func.items)
+            return super().submit(func, callback)
+
+    joblib.register_parallel_backend("elsewhere", Elsewhere)
+    autolog(client)
+    assert in_parallel("elsewhere", abs, (-1, -2)) == [1, 2]
+    assert sent == [abs, abs], "there may be no ModelDB to unpickle more"
 
 
 def test_a_generator_of_results_stays_one(client: Any):

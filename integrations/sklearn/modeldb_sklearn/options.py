@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from modeldb_core.autologging import Background, Guard
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError
+from modeldb_sklearn.hyperparameters import public_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +60,7 @@ class Options:
         ``None``: they are not recorded.
         """
         for cls in type(estimator).__mro__ if self.estimators else ():
-            for key in (cls, f"{cls.__module__}.{cls.__qualname__}", cls.__qualname__):
+            for key in (cls, f"{cls.__module__}.{cls.__qualname__}", public_name(cls), cls.__qualname__):
                 if key in self.estimators:
                     chosen = self.estimators[key]
                     if isinstance(chosen, Mapping):
