@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -45,6 +48,19 @@ def checkpoints(run: Any) -> dict[str, Any]:
     return {name.removeprefix("checkpoints/"): entry for name, entry in found.items()}
 
 
+def test_checkpoints_are_in_the_run_when_its_block_ends(client, model, trainer, monkeypatch):
+    put = client.put_blob
+
+    def put_slowly(*args: Any, **kwargs: Any) -> Any:
+        time.sleep(0.3)
+        return put(*args, **kwargs)
+
+    monkeypatch.setattr(client, "put_blob", put_slowly)
+    with client.start_run() as run:
+        trainer(callbacks=[ModelDBCallback(client)]).fit(model(), loader())
+    assert "checkpoints/epoch=1-step=6.ckpt" in run.artifacts
+
+
 def test_the_best_ones_stay_and_the_others_are_taken_away(ours, only, pl, trainer, falling):
     best = pl.callbacks.ModelCheckpoint(monitor="score", mode="max", save_top_k=2, filename="{epoch}")
     trainer(**ours(best), max_epochs=4).fit(falling(), loader(), loader())
@@ -79,6 +95,17 @@ def test_two_callbacks_with_files_of_one_name_keep_both(ours, only, pl, trainer,
 
     trainer(**ours(one("a", "max"), one("b", "min")), max_epochs=3).fit(falling(), loader(), loader())
     assert checkpoints(only()).keys() == {"model.ckpt", "b/model.ckpt"}
+
+
+def test_what_a_callback_keeps_stays_while_only_another_one_has_saved_after_a_resume(ours, only, pl, model, trainer):
+    def callbacks() -> list[Any]:
+        often = pl.callbacks.ModelCheckpoint(filename="often-{epoch}")
+        return [often, pl.callbacks.ModelCheckpoint(filename="seldom-{epoch}", every_n_epochs=2)]
+
+    often, seldom = callbacks()
+    trainer(**ours(often, seldom)).fit(model(), loader())
+    trainer(**ours(*callbacks()), max_epochs=3).fit(model(), loader(), ckpt_path=often.best_model_path)
+    assert checkpoints(only()).keys() == {"often-epoch=2.ckpt", "seldom-epoch=1.ckpt"}
 
 
 def test_all_are_kept_where_lightning_keeps_all(ours, only, pl, model, trainer):
@@ -191,6 +218,42 @@ def test_a_checkpoint_that_is_a_folder_is_stored_file_by_file(client, only, tmp_
     assert checkpoints(run).keys() == {"model.ckpt/meta.pt", "model.ckpt/shards/0.distcp"}
     folder = download_checkpoint(client.get_run(run.run_id), tmp_path / "back")
     assert (folder / "shards" / "0.distcp").read_bytes() == b"shards/0.distcp"
+
+
+def test_two_folders_of_one_name_are_two_checkpoints(client, only, tmp_path):
+    logger = ModelDBLogger(client)
+    for name in ("a", "b"):
+        folder = tmp_path / name / "model.ckpt"
+        folder.mkdir(parents=True)
+        (folder / "meta.pt").write_bytes(name.encode())
+        paths = dict.fromkeys(("best_model_path", "last_model_path", "_last_checkpoint_saved"), str(folder))
+        logger.after_save_checkpoint(SimpleNamespace(state_key=name, monitor=name, best_k_models={}, **paths))
+    logger.finalize("success")
+    run = client.get_run(only().run_id)
+    for name in ("a", "b"):
+        folder = download_checkpoint(run, tmp_path / f"back-{name}", f"best:{name}")
+        assert (folder / "meta.pt").read_bytes() == name.encode()
+
+
+def test_checkpoints_that_wait_for_a_store_keep_few_files_open(client, only, tmp_path, monkeypatch):
+    may_go_on, put = threading.Event(), type(client.artifacts).put
+
+    def slow_put(self: ArtifactStore, stream: Any, **given: Any) -> Any:
+        assert may_go_on.wait(60)
+        return put(self, stream, **given)
+
+    monkeypatch.setattr(type(client.artifacts), "put", slow_put)
+    scores = {str(tmp_path / f"{number}.ckpt"): float(number) for number in range(100)}
+    for path in scores:
+        Path(path).write_text(path)
+    every = SimpleNamespace(
+        state_key="every", monitor="score", best_k_models=scores, best_model_path=next(iter(scores))
+    )
+    ModelDBLogger(client).after_save_checkpoint(every)
+    opened = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+    assert 0 < len([path for path in opened if path in scores]) <= 32
+    may_go_on.set()
+    assert len(checkpoints(only())) == 100
 
 
 def test_weights_only_checkpoints_are_followed_too(ours, only, pl, model, trainer):

@@ -368,7 +368,8 @@ class ModelDBCallback(*callback_classes()):  # type: ignore[misc]  # which ones,
         work.has_saved = False
         if work.recording is not None and work.recording.run is not None and work.is_alone:
             for callback in trainer.checkpoint_callbacks:
-                work.recording.checkpoints.saved(callback)
+                if getattr(callback, "_last_checkpoint_saved", True):  # else it has forgotten what it kept
+                    work.recording.checkpoints.saved(callback)
 
     def _log_datasets(self, work: Work, name: str, loaders: Any) -> None:  # noqa: ANN401
         if work.recording is not None and all(options.log_datasets for options in self._all_options(work)):

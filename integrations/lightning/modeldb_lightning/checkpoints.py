@@ -120,10 +120,10 @@ class Checkpoints:
         self._callbacks[key] = callback
         latest = getattr(callback, "_last_checkpoint_saved", "")
         if latest and self.position:
-            self._positions[latest] = self.position
+            self._positions[_real(latest)] = self.position
         self._kept[key] = kept_by(callback, self._kept.get(key, {}), self._positions)
         kept = {path for each in self._kept.values() for path in each}
-        self._positions = {path: at for path, at in self._positions.items() if _real(path) in kept}
+        self._positions = {path: at for path, at in self._positions.items() if path in kept}
 
     def _wanted(self) -> dict[str, Kept]:
         """Return what is kept, by path; ``best`` is that of the callback that saved first."""
@@ -259,25 +259,22 @@ def kept_by(
     Aliases are ``best``, ``best:<monitor>`` and ``last``. ``last`` is what ``save_last`` writes, else the newest one.
     """
     monitor, key = getattr(callback, "monitor", None), str(callback.state_key)
-    scores = dict(getattr(callback, "best_k_models", None) or {})
-    best, latest = getattr(callback, "best_model_path", ""), getattr(callback, "_last_checkpoint_saved", "")
-    last = getattr(callback, "last_model_path", "") or latest
+    scores = {_real(str(path)): score for path, score in (getattr(callback, "best_k_models", None) or {}).items()}
+    names = ("best_model_path", "_last_checkpoint_saved", "last_model_path")
+    best, latest, last = (_real(str(getattr(callback, name, "") or "")) for name in names)
+    last = last or latest
     paths = [*scores, best, latest, last]
     if getattr(callback, "save_top_k", 1) == -1:  # all are kept
         paths = [*before, *paths]
     kept: dict[str, Kept] = {}
-    for given in dict.fromkeys(path for path in paths if path):
-        path = _real(str(given))
-        details: dict[str, Any] = dict(positions.get(given, {}))
+    for path in dict.fromkeys(path for path in paths if path):
+        details: dict[str, Any] = dict(positions.get(path, {}))
         if monitor is not None:
             details["monitor"] = monitor
-        if given in scores:
-            details["score"] = typed(scores[given])
-        if path in before:
-            details = {**before[path].details, **details}
-        one = kept.setdefault(path, Kept(key, details))
-        names = (("best", given == best), (f"best:{monitor}", given == best and monitor), ("last", given == last))
-        one.aliases += [alias for alias, holds in names if holds and alias not in one.aliases]
+        if path in scores:
+            details["score"] = typed(scores[path])
+        aliases = (("best", path == best), (f"best:{monitor}", path == best and monitor), ("last", path == last))
+        kept[path] = Kept(key, details, [alias for alias, holds in aliases if holds])
     return kept
 
 
@@ -294,8 +291,9 @@ def find_checkpoint(run: RunHandle, alias: str = "best") -> str:
     found = {name: entry for name, entry in run.artifacts.items() if entry.get("type") == KIND}
     for name, entry in found.items():
         if alias in entry.get("aliases", ()):
-            folder = FOLDER + "/" + Path(entry["path"]).name
-            return folder if name.startswith(f"{folder}/") else name
+            file = "/" + Path(entry["path"]).name
+            folder, is_folder, _ = name.partition(file + "/")
+            return folder + file if is_folder else name
     aliases = sorted({alias for entry in found.values() for alias in entry.get("aliases", ())})
     msg = f"run {run.run_id} has no checkpoint {alias!r}; it has {aliases or 'none'}"
     raise NotFoundError(msg)
@@ -317,7 +315,7 @@ def download_checkpoint(run: RunHandle, path: str | os.PathLike[str] = ".", alia
 
 def _real(path: str) -> str:
     """Return where a checkpoint lies: ``save_last="link"`` makes a link to another one."""
-    return path if "://" in path else os.path.realpath(path)
+    return path if not path or "://" in path else os.path.realpath(path)
 
 
 def _files(path: str, stream: BinaryIO | None) -> Iterator[tuple[str, BinaryIO]]:
