@@ -41,6 +41,19 @@ def breaking(small: Any, error: BaseException) -> Any:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_test_that_breaks_after_a_good_training_is_not_passed_over(kind, client, only, model, trainer):
+    class Untestable(type(model())):
+        def test_step(self, *_: Any) -> None:
+            raise ValueError("no such class")
+
+    one, net = trainer(**given(kind(client))), Untestable()
+    one.fit(net, loader())
+    with pytest.raises(ValueError, match="no such class"):
+        one.test(net, loader(), verbose=False)
+    assert (only().status, only().failure["message"]) == ("failed", "no such class")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("error", "status"), [(ValueError("too hot"), "failed"), (KeyboardInterrupt(), "killed")])
 def test_a_training_that_broke_reads_so_although_it_was_tested_afterwards(
     kind, error, status, client, only, model, trainer
@@ -56,6 +69,7 @@ def test_a_training_that_broke_reads_so_although_it_was_tested_afterwards(
     one.test(net, loader(), verbose=False)
     run = only()
     assert (run.status, run.failure.get("message", "")) == (status, "too hot" if status == "failed" else "")
+    assert any("The training was ended by" in note for note in run.notes)
     assert run.series["test_loss"].count == 1
     net.is_broken = False
     one.fit(net, loader())  # and now it ends well

@@ -287,6 +287,14 @@ def test_in_the_block_of_a_run_the_first_training_logs_to_it_and_the_next_to_a_c
     assert (first.status, second.status) == ("finished", "finished")
 
 
+def test_a_run_that_is_opened_again_is_that_of_the_first_training_in_its_new_block(client, only, model, trainer):
+    with client.start_run(name="mine") as mine:
+        trainer(logger=ModelDBLogger(client)).fit(model(), loader())
+    with client.start_run(run_id=mine.run_id):
+        trainer(logger=ModelDBLogger(client)).test(model(), loader())
+    assert {"loss", "test_loss"} <= only().series.keys()
+
+
 def test_a_run_can_be_continued_by_its_identifier(client, only, model, trainer):
     with client.start_run(name="before") as before:
         pass

@@ -85,6 +85,17 @@ def test_the_best_checkpoints_of_before_are_still_known(client, only, pl, model,
     assert names == ["checkpoints/epoch=2-step=9.ckpt", "checkpoints/epoch=3-step=12.ckpt", "checkpoints/last.ckpt"]
 
 
+def test_a_folder_for_checkpoints_that_the_user_names_stays_the_one_after_a_resume(
+    client, pl, model, trainer, tmp_path
+):
+    first = trainer(logger=ModelDBLogger(client))
+    first.fit(model(), loader())
+    named = pl.callbacks.ModelCheckpoint(tmp_path / "mine" / "checkpoints")
+    second = trainer(max_epochs=3, logger=ModelDBLogger(client), callbacks=[named])
+    second.fit(model(), loader(), ckpt_path=first.checkpoint_callback.best_model_path)
+    assert [path.name for path in (tmp_path / "mine" / "checkpoints").iterdir()] == ["epoch=2-step=9.ckpt"]
+
+
 def test_after_a_crash_what_is_trained_again_repeats_no_step_and_is_not_lost(
     client, only, steps, pl, model, trainer, tmp_path
 ):

@@ -30,6 +30,7 @@ from sklearn.ensemble import (
     VotingClassifier,
 )
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
 from sklearn.metrics import (
     accuracy_score,
@@ -157,6 +158,27 @@ def test_curves_over_iterations_become_series(client: Any, runs: Any):
     assert history.values.tolist() == model.loss_curve_
     assert history.steps.tolist() == list(range(7))
     assert run.series["validation_score"].maximum == max(model.validation_scores_)
+
+
+def test_a_series_that_the_program_has_logged_itself_gets_no_curve_of_autologging(client: Any):
+    autolog(client)
+    with modeldb.start_run(client=client) as run:
+        run.log_metrics({"validation_score": 5.0}, 0)
+        model = MLPClassifier((5,), max_iter=500, early_stopping=True, random_state=0).fit(X, Y)
+    assert len(model.validation_scores_) > 1
+    assert run.history("validation_score").values.tolist() == [5.0]
+    assert any("validation_score, since the program has logged that itself" in note for note in run.entity.notes)
+
+
+def test_what_is_a_fact_of_the_data_or_of_its_features_is_no_metric(client: Any, runs: Any):
+    autolog(client, log_models=False)
+    pairs = SVC().fit(*load_iris(return_X_y=True))
+    SelectKBest(k=2).fit(*load_iris(return_X_y=True))
+    svc, selection = sorted(runs(), key=lambda run: run.name != "SVC")
+    assert (svc.metrics["n_iter"], svc.attributes["n_iter"]) == (pairs.n_iter_.max(), pairs.n_iter_.tolist())
+    assert svc.attributes["n_features_in"] == 4
+    assert "n_features_in" not in svc.metrics
+    assert "score" not in selection.series
 
 
 def test_a_pipeline_is_one_run_with_its_steps_nested(client: Any, runs: Any):
@@ -355,7 +377,6 @@ def test_an_estimator_that_is_gone_before_its_run_ends_is_noted(client: Any, run
     del model
     gc.collect()
     SGDClassifier(random_state=0).partial_fit(X, Y, classes=[0, 1])
-    autolog(disable=True)
     first = runs()[0]
     assert first.status == "finished"
     assert first.artifacts == {}

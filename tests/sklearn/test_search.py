@@ -112,7 +112,8 @@ def test_a_grid_search_is_a_run_with_a_child_for_every_candidate(client: Any, ru
         assert child.parent_id == parent.run_id
         assert child.status == "finished"
         assert child.reported_times == ("started_at",), "worked out from how long scikit-learn says that it took"
-        assert child.started_at <= child.finished_at
+        seconds = 3 * (results["mean_fit_time"][index] + results["mean_score_time"][index])
+        assert (child.finished_at - child.started_at).total_seconds() == pytest.approx(seconds, abs=1e-4)
         assert child.hyperparameters["svc"]["C"] == results["params"][index]["svc__C"]
         for name in ("mean_test_score", "std_test_score", "rank_test_score", "split0_test_score", "split2_test_score"):
             assert child.metrics[name] == results[name][index]
@@ -123,6 +124,13 @@ def test_a_grid_search_is_a_run_with_a_child_for_every_candidate(client: Any, ru
     assert np.array_equal(client.get_run(parent.run_id).load_model().predict(X), search.predict(X))
     found = client.search_runs("hyperparameters.svc.C >= 100 and metrics.rank_test_score <= 3")
     assert all(run.entity.hyperparameters["svc"]["C"] >= 100 for run in found)
+
+
+def test_a_search_in_a_run_of_the_program_is_seen_as_a_curve_too(client: Any):
+    autolog(client, log_models=False)
+    with modeldb.start_run(client=client) as run:
+        search = GridSearchCV(SVC(), {"C": [0.1, 1.0, 10.0]}, cv=3).fit(X, Y)
+    assert run.history("candidates/mean_test_score").values.tolist() == search.cv_results_["mean_test_score"].tolist()
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading"])
