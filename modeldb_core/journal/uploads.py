@@ -136,6 +136,7 @@ class Uploads:
     def stop(self) -> None:
         """Send nothing more; what is not delivered stays in the spool."""
         self._is_stopped.set()
+        self._workers.release()
         with self._condition:
             self._condition.notify_all()
 

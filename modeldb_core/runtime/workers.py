@@ -21,41 +21,21 @@ IDLE_S = 10.0
 
 
 class Workers:
-    """At most ``width`` threads, started when there is work, gone when there was none for a while.
+    """At most ``width`` threads, started when there is work, gone when there was none for a while, or nobody has this.
 
     They are daemons: those of ``concurrent.futures`` are waited for when the interpreter ends, and a thread that waits
     for a server that never answers would keep it. A forked child begins without work and threads.
     """
 
     def __init__(self, width: int, name: str) -> None:
-        self._width = width
-        self._name = name
-        self._reset()
+        self._crew = _Crew(width, name)
 
-    def _reset(self) -> None:
-        self._pid = os.getpid()
-        self._condition = threading.Condition()
-        self._waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
-        self._threads = self._idle = 0
+    def __del__(self) -> None:
+        self._crew.release()
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
         """Have ``work`` done, after what was submitted before; the future tells what became of it."""
-        if self._pid != os.getpid():
-            self._reset()
-        future: Future[T] = Future()
-        with self._condition:
-            self._waiting.append((future, work))
-            if self._idle >= len(self._waiting):
-                self._condition.notify()
-                return future
-            if self._threads < self._width:
-                self._threads += 1
-                if exits.start_thread(self._run, self._name) is None:
-                    self._threads -= 1
-            is_alone = self._threads == 0
-        if is_alone:  # there can be no thread, as in some versions of Python while a program ends
-            self._do_waiting()
-        return future
+        return self._crew.submit(work)
 
     def map(self, work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
         """Iterate over what becomes of each item, in their order. In the end nothing of it runs any more, also after an error.
@@ -69,6 +49,51 @@ class Workers:
         finally:
             wait([future for future in futures if not future.cancel()])
 
+    def release(self) -> None:
+        """Let threads end as soon as they have nothing to do, until there is work again."""
+        self._crew.release()
+
+
+class _Crew:
+    """The threads, and what waits for them; they keep this, and so not the object that work is handed to."""
+
+    def __init__(self, width: int, name: str) -> None:
+        self._width = width
+        self._name = name
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._condition = threading.Condition()
+        self._waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._threads = self._idle = 0
+        self._is_released = False
+
+    def release(self) -> None:
+        self._is_released = True
+        if self._condition.acquire(blocking=False):  # else who has it may be a thread that ended with the interpreter
+            self._condition.notify_all()
+            self._condition.release()
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        if self._pid != os.getpid():
+            self._reset()
+        future: Future[T] = Future()
+        with self._condition:
+            self._is_released = False
+            self._waiting.append((future, work))
+            if self._idle >= len(self._waiting):
+                self._condition.notify()
+                return future
+            if self._threads < self._width:
+                self._threads += 1
+                if exits.start_thread(self._run, self._name) is None:
+                    self._threads -= 1
+            is_alone = self._threads == 0
+        if is_alone:  # there can be no thread, as in some versions of Python while a program ends
+            self._do_waiting()
+        return future
+
     def _do_waiting(self) -> None:
         while self._waiting:
             future, work = self._waiting.popleft()
@@ -79,7 +104,7 @@ class Workers:
             with self._condition:
                 while not self._waiting:
                     self._idle += 1
-                    told = self._condition.wait(IDLE_S)
+                    told = not self._is_released and self._condition.wait(IDLE_S)
                     self._idle -= 1
                     if not told and not self._waiting:
                         self._threads -= 1

@@ -172,6 +172,7 @@ class Session:
     def _let_go(self) -> None:
         self._rescue.stop(0.0)
         self._rescue = self._new_rescue()
+        self._askers.release()
         with self._lock:
             stores = [store for store in (self._store, self._artifacts) if store is not None]
             self._store = self._artifacts = None

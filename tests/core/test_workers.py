@@ -22,9 +22,9 @@ def test_work_is_done_at_once_where_no_thread_can_be_started(monkeypatch: pytest
 def test_an_idle_thread_keeps_no_second_one_from_being_started_for_more_work() -> None:
     workers = Workers(2, "test")
     assert workers.submit(threading.get_ident).result(PATIENCE_S)
-    wait_until(lambda: workers._idle)
+    wait_until(lambda: workers._crew._idle)
     together = threading.Barrier(2, timeout=PATIENCE_S)
-    with workers._condition:  # both are there before the idle one can take the first
+    with workers._crew._condition:  # both are there before the idle one can take the first
         found = [workers.submit(together.wait) for _ in range(2)]
     assert sorted(future.result(PATIENCE_S) for future in found) == [0, 1]
 

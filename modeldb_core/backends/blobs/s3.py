@@ -299,6 +299,8 @@ class S3ArtifactStore(ArtifactStore):
 
     def close(self) -> None:
         self._bucket.close()
+        self._lanes.workers.release()
+        self._small.release()
 
     def _key(self, digest: str) -> str:
         return self._bucket.prefix + blob_path(digest)
