@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Unpack
 
 from modeldb_core.plugins import load_settings
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
+    from modeldb_core.config import Settings
     from modeldb_core.config.named import NamedSettings
     from modeldb_core.model.entities import Experiment, Project
     from modeldb_core.tracking.repositories.commits import CommitHandle
@@ -42,35 +45,71 @@ def connect(
     return _listed(Client(load_settings(url=url, artifact_url=artifact_url, **settings)), last=True)
 
 
-_connected: list[Client] = []
+class _Connected:
+    """A client that is not closed.
+
+    Once another one is connected it lives as long as somebody has it, or logs with it: a program that connects again and
+    again, and closes nothing, keeps one. Where it comes last again, it is connected again.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.settings = client.settings
+        self._hold(client)
+
+    def _hold(self, client: Client) -> None:
+        self._held: Client | None = client
+        self._client = weakref.ref(client)
+        client.on_close.append(self._forget)
+
+    def _forget(self) -> None:
+        with _connect_lock, suppress(ValueError):
+            _connected.remove(self)
+
+    @property
+    def is_gone(self) -> bool:
+        return self._client() is None
+
+    def let_go(self) -> None:
+        self._held = None
+
+    def client(self) -> Client:
+        client = self._client()
+        if client is None:
+            self._hold(client := Client(self.settings))
+        self._held = client
+        return client
+
+
+_connected: list[_Connected] = []
 _connect_lock = threading.RLock()
 
 
 def _listed(client: Client, *, last: bool) -> Client:
     with _connect_lock:
-        _connected.insert(len(_connected) if last else 0, client)
-    client.on_close.append(lambda: _disconnect(client))
+        gone: list[Settings] = []
+        for each in list(_connected):
+            if last:
+                each.let_go()
+            if each.is_gone and each.settings in gone:
+                _connected.remove(each)
+            elif each.is_gone:
+                gone.append(each.settings)
+        _connected.insert(len(_connected) if last else 0, _Connected(client))
     return client
-
-
-def _disconnect(client: Client) -> None:
-    with _connect_lock:
-        if client in _connected:
-            _connected.remove(client)
 
 
 def default_client() -> Client:
     """Return the client that the functions of this module use: the one connected last, else one by the configuration."""
     with _connect_lock:
-        return _connected[-1] if _connected else connect()
+        return _connected[-1].client() if _connected else connect()
 
 
 def client_for(url: str, *, artifact_url: str, **settings: Any) -> Client:  # noqa: ANN401
     """Return a connected client of this store; one that has to be connected comes after those the program connected."""
     with _connect_lock:
-        for client in _connected:
-            if (client.settings.url, client.settings.artifact_url) == (url, artifact_url):
-                return client
+        for each in _connected:
+            if (each.settings.url, each.settings.artifact_url) == (url, artifact_url):
+                return each.client()
         return _listed(Client(load_settings(url=url, artifact_url=artifact_url, **settings)), last=False)
 
 

@@ -65,7 +65,7 @@ class IdleConnections:
     def _run(self) -> None:
         with self._condition:
             while self._since:
-                oldest = min(self._since.values())
+                oldest = min(self._since.values(), default=0.0)  # those of an engine that is gone go by themselves
                 if self._condition.wait(max(oldest + self.timeout_s - time.monotonic(), 0.01)):
                     continue
                 now = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,6 +26,10 @@ class Held:
     def __init__(self, driver: sqlite3.Connection) -> None:
         self.driver = driver
         self.of_sqlalchemy: Connection | None = None
+
+    def __del__(self) -> None:
+        with suppress(Exception):  # of a store that nobody has closed
+            self.driver.close()
 
     def close(self) -> None:
         """Close both."""
@@ -102,9 +107,11 @@ class Connections:
             from sqlalchemy import create_engine
             from sqlalchemy.pool import NullPool
 
+            # SQLAlchemy keeps the pool of a connection that is in use, and the pool what makes connections.
+            connect = weakref.WeakMethod(self._connect_for_sqlalchemy)
             self._engine = create_engine(
                 "sqlite+pysqlite://",
-                creator=self._connect_for_sqlalchemy,
+                creator=lambda: connect()(),  # type: ignore[misc] # who asks has it
                 poolclass=NullPool,
                 isolation_level="AUTOCOMMIT",
                 enable_from_linting=False,
