@@ -9,12 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from modeldb_core.audit import verify
-from modeldb_core.backends._sql import items
+from modeldb_core.backends._sql import entity_rows, items
 from modeldb_core.backends._sql.database import Transaction
 from modeldb_core.backends.memory import MemoryStore
 from modeldb_core.backends.sqlite import SQLiteStore
 from modeldb_core.errors import ErasedError, InvalidArgumentError, PreconditionError
 from modeldb_core.log.conditions import Unset
+from modeldb_core.model.links import Link, links_of
 from modeldb_core.queries import Query, field_name
 from modeldb_core.testing import StreamWriter
 
@@ -272,3 +273,24 @@ def test_a_store_whose_maps_all_lie_apart_says_what_the_reference_says(tmp_path_
                 assert list(getattr(one, name)) == list(getattr(other, name))
         assert store.find_keys(Query("run")) == reference.find_keys(Query("run"))
         assert verify(store).findings == []
+
+
+def test_a_run_that_uses_many_data_sets_takes_another_one_without_comparing_all_with_all(store, monkeypatch):
+    count, compared = 400, Counter()
+
+    class Counted(Link):
+        def __eq__(self, other):
+            compared["links"] += 1
+            return tuple(self) == tuple(other)
+
+        __hash__ = Link.__hash__
+
+    writer = StreamWriter()
+    run_id = writer.create_run(name="many").entity_id
+    used = {f"role {number}": {"dataset_id": f"{number:032x}"} for number in range(count)}
+    writer.update("run", run_id, put={"datasets": used})
+    store.apply(writer.changes)
+    monkeypatch.setattr(entity_rows, "links_of", lambda *given: [Counted(*link) for link in links_of(*given)])
+    store.apply([writer.update("run", run_id, put={"datasets": {"one more": {"dataset_id": "f" * 32}}})])
+    assert len(store.get("run", run_id).document["datasets"]) == count + 1
+    assert 0 < compared["links"] <= 4 * count

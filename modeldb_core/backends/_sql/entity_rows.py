@@ -128,7 +128,7 @@ class EntityRows:
         declaration = KINDS.get(kind)
         if declaration is None or all(before.get(each.name) is after.get(each.name) for each in declaration.references):
             return
-        one, other = links_of(kind, before) if before else [], links_of(kind, after)
+        one, other = dict.fromkeys(links_of(kind, before) if before else ()), dict.fromkeys(links_of(kind, after))
         self._links += [_link_row(entity_pk, link) for link in other if link not in one]
         self._unlinked += [
             {f"{name}_": value for name, value in _link_row(entity_pk, link).items()}
