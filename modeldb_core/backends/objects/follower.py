@@ -296,6 +296,7 @@ class Follower:
         self._put_in_order(replica, listed, known)
         self.newest_stamp = max(self.newest_stamp, replica.newest_stamp())
         replica.set_state(listed_at=started_at)
+        self._opened_at = 0.0  # this listing is a later one, whatever the clock says once it is set back
         self._evicted_listed = evicted
         self._tell()
         return True
