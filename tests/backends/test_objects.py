@@ -205,6 +205,24 @@ def test_processes_of_one_machine_share_the_work(place, monkeypatch):
     assert names(two) == ["run"]
 
 
+def test_a_clock_that_is_set_back_costs_one_listing_and_not_one_for_each_answer(place, monkeypatch):
+    class Earlier:
+        monotonic, sleep = time.monotonic, time.sleep
+
+        def time(self):
+            return time.time() - 3600.0
+
+    store, other = place.open(max_staleness_s=600), place.open("two")
+    ship(other, ended_run("before"))
+    assert names(store) == ["before"]
+    ship(other, ended_run("meanwhile"))
+    listing, folders = Bucket.listing, []
+    monkeypatch.setattr(Bucket, "listing", lambda self, folder: folders.append(folder) or listing(self, folder))
+    monkeypatch.setattr("modeldb_core.backends.objects.follower.time", Earlier())
+    assert [names(store) for _ in range(5)] == [["before", "meanwhile"]] * 5
+    assert sorted(folders) == ["packs/", "streams/"]
+
+
 def test_a_process_that_only_writes_keeps_no_replica(place):
     ship(place.open(), ended_run("run"))
     assert not (place.folder / "one").exists()
@@ -268,6 +286,26 @@ def test_a_cursor_of_a_newer_replica_shows_everything_again(place):
     assert page.changes[: len(changes)] == changes
     assert len(page.changes) == 2 * len(changes)
     assert store.read_changes(after=page.cursor).changes == ()
+
+
+def test_a_cursor_misses_nothing_on_a_machine_whose_cache_folder_was_copied(place):
+    first = place.open("one")
+    ship(first, ended_run("run"))
+    names(first)
+    first.close()
+    shutil.copytree(place.folder / "one", place.folder / "two")
+    one, two = (place.open(machine, max_staleness_s=3600) for machine in ("one", "two"))
+    assert names(one) == names(two) == ["run"]
+    mine, theirs = ended_run("mine"), ended_run("theirs")
+    ship(one, mine)
+    ship(two, theirs)
+    cursor = one.read_changes().cursor  # each has taken in its own writes first
+    assert names(two) == ["run", "theirs"]
+    two.refresh()
+    found = two.read_changes(after=cursor).changes
+    assert {change.stream_id for change in found} >= {theirs.stream_id}
+    again = place.open("one")
+    assert again.read_changes(after=cursor).changes[0].stream_id == theirs.stream_id, "its own cursor stays"
 
 
 def test_a_later_change_of_another_writer_wins_on_every_machine(place):

@@ -92,6 +92,8 @@ class Replica(SQLMetadataStore):
             super().__init__(database)
             self.path = path
             self.inode = path.stat().st_ino
+            if self.state("inode") != self.inode:  # a copy goes its own way: cursors are of one file
+                self.set_state(base=now_us(), inode=self.inode)
             self.base = int(self.state("base"))
         except BaseException:
             database.close()
