@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import suppress
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
 from modeldb_core import plugins
@@ -67,7 +68,8 @@ class Session:
         self._artifacts: ArtifactStore | None = None
         self._names: dict[str, str] = {}
         self.declarations: dict[str, Operation] = {}
-        """What this client has declared projects and experiments by, by their identifiers."""
+        """What this client has declared containers by, by their identifiers."""
+        self._declared: dict[tuple[tuple[str, str], ...], tuple[Operation, ...]] = {}  # by their names
         self._identified: dict[tuple[tuple[str, str], ...], Names] = {}
         self._askers = Workers(1, "modeldb-names")
         self.on_close: list[Callable[[], object]] = []
@@ -348,14 +350,17 @@ class Session:
         project = check_name(self.settings.project if project is None else project, "project")
         experiment = check_name(self.settings.experiment if experiment is None else experiment, "experiment")
         path = ("workspace", workspace), ("project", project), ("experiment", experiment)
-        workspace_id, project_id, experiment_id = self.identify(*path)
+        identifiers = workspace_id, project_id, experiment_id = self.identify(*path)
+        declared = self._declared.get(path, ())
+        if tuple(map(attrgetter("entity_id"), declared)) != identifiers:
+            declared = self._declared[path] = (
+                declare("workspace", workspace_id, workspace),
+                declare("project", project_id, project, workspace_id=workspace_id),
+                declare("experiment", experiment_id, experiment, project_id=project_id),
+            )
+        self.declarations |= zip(identifiers, declared, strict=True)
         self._names |= {project_id: project, experiment_id: experiment}
-        inner = {
-            project_id: declare("project", project_id, project, workspace_id=workspace_id),
-            experiment_id: declare("experiment", experiment_id, experiment, project_id=project_id),
-        }
-        self.declarations |= inner
-        return project_id, experiment_id, (declare("workspace", workspace_id, workspace), *inner.values())
+        return project_id, experiment_id, declared
 
     def identify(self, *path: tuple[str, str]) -> tuple[str, ...]:
         """Return the identifiers of containers by their names; where the store says nothing soon, what follows from them.
