@@ -52,7 +52,7 @@ from sklearn.tree import DecisionTreeClassifier
 import modeldb_core as modeldb
 from modeldb_core.errors import InvalidArgumentError, InvalidTypeError, ModelDBWarning
 from modeldb_core.tracking.description.datasets import Labelled, describe
-from modeldb_sklearn import autolog
+from modeldb_sklearn import autolog, recording
 from modeldb_sklearn.data import BESIDE_BYTES
 from modeldb_sklearn.options import BACKGROUND
 
@@ -446,6 +446,29 @@ def test_partial_fit_in_a_users_run_logs_to_it_beside_their_own_metrics(client: 
     assert "model/model.skops" in found.artifacts
 
 
+def test_scores_after_a_batch_stand_at_the_step_of_that_batch(client: Any, runs: Any):
+    autolog(client)
+    model = SGDClassifier(random_state=0)
+    for _ in range(3):
+        model.partial_fit(X, Y, classes=[0, 1])
+        model.score(X, Y)
+    autolog(disable=True)
+    run = client.get_run(runs()[0].run_id)
+    assert run.history("samples_seen").steps.tolist() == [0, 1, 2]
+    assert run.history("X_score").steps.tolist() == [0, 1, 2]
+
+
+def test_a_series_that_the_program_logs_gets_no_points_of_partial_fit(client: Any):
+    autolog(client)
+    with modeldb.start_run(client=client) as run:
+        run.log_metric("samples_seen", 0.5, step=7)
+        model = SGDClassifier(random_state=0)
+        for _ in range(3):
+            model.partial_fit(X, Y, classes=[0, 1])
+    assert run.history("samples_seen").values.tolist() == [0.5]
+    assert run.history("t").steps.tolist() == [0, 1, 2]
+
+
 def test_two_estimators_that_learn_in_turns_do_not_mix(client: Any, runs: Any):
     autolog(client, log_models=False)
     models = [SGDClassifier(alpha=alpha, random_state=0) for alpha in (0.1, 0.2)]
@@ -488,8 +511,8 @@ MODELS = [
     SGDClassifier(),
     KMeans(3, n_init=2),
     BaggingClassifier(n_estimators=3),
-    KNeighborsClassifier(),
-    BaggingClassifier(KNeighborsClassifier(), n_estimators=2),
+    KNeighborsClassifier(algorithm="kd_tree"),
+    BaggingClassifier(KNeighborsClassifier(algorithm="ball_tree"), n_estimators=2),
     KernelDensity(),
     Mean(),
 ]
@@ -513,6 +536,19 @@ def test_results_warnings_and_random_states_are_the_same_with_and_without(client
     without = train()
     autolog(client)
     assert train() == without
+
+
+def test_a_large_search_tree_is_not_copied_for_training_metrics(
+    client: Any, runs: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(recording, "MAX_COPY_BYTES", X.nbytes - 1)
+    autolog(client)
+    KNeighborsClassifier(algorithm="kd_tree").fit(X, Y)
+    LogisticRegression(max_iter=1000).fit(X, Y)
+    neighbors, regression = runs()
+    assert "training_accuracy" not in neighbors.metrics
+    assert "for which a large search tree would have to be copied" in neighbors.notes[0]
+    assert regression.metrics["training_accuracy"] > 0.9
 
 
 def test_estimators_clone_pickle_and_show_their_parameters_as_before(client: Any):

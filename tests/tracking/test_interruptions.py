@@ -275,7 +275,9 @@ def test_destructors_and_collections_may_log_in_the_middle_of_a_log_call(idle: C
 
     def log(key: str) -> None:
         nonlocal inside
-        if not inside and threading.get_ident() == own:  # another thread may collect as well, also once the run has ended
+        if (
+            not inside and threading.get_ident() == own
+        ):  # another thread may collect as well, also once the run has ended
             inside = True
             run.log_metrics({key: taken[key]}, step=taken[key])
             taken[key] += 1
