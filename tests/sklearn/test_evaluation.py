@@ -78,6 +78,21 @@ def test_score_and_scorers_are_recorded_alike(runs: Any):
     assert run.metrics["test_neg_log_loss"] == loss
 
 
+def test_arguments_are_understood_by_position_and_by_name(runs: Any):
+    model, weights = fitted(), np.linspace(0, 1, len(y_test))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # weights by position come to an end
+        weighted = get_scorer("accuracy")(model, X_test, y_test, weights)
+    recall = get_scorer("recall")(estimator=model, X=X_test, y_true=y_test)
+    f1 = f1_score(y_true=y_test, y_pred=model.predict(X=X_test))
+    metrics = runs()[0].metrics
+    assert {name: value for name, value in metrics.items() if name.startswith("test_")} == {
+        "test_accuracy_sample_weight": weighted,
+        "test_recall": recall,
+        "test_f1": f1,
+    }
+
+
 def test_data_goes_by_the_name_that_the_outermost_caller_gives_it(runs: Any):
     def evaluate(model: Any, X: Any, y: Any) -> float:
         return accuracy_score(y, model.predict(X))
@@ -173,6 +188,19 @@ def test_a_large_confusion_matrix_is_no_attribute(runs: Any):
     (found,) = (name for name in runs()[0].attributes if "confusion" in name)
     assert "labels" in found
     assert np.shape(runs()[0].attributes[found]) == (31, 31)
+
+
+def test_matrices_of_other_truths_are_left_out_with_one_note(client: Any, runs: Any):
+    predicted = fitted().predict(X_test)
+    matrix = confusion_matrix(y_test, predicted)
+    counts = []
+    for shift in range(1, 5):
+        confusion_matrix(np.roll(y_test, shift), predicted)
+        (run,) = runs()
+        counts.append(len([change for change in client.store.read_changes().changes if change.entity_id == run.run_id]))
+    assert counts[0] < counts[1] == counts[2] == counts[3], "the note is written once"
+    assert run.attributes["test_confusion_matrix"] == matrix.tolist()
+    assert run.notes == ("Not recorded: further results under the name test_against_other_confusion_matrix.",)
 
 
 def test_probabilities_that_the_program_has_changed_are_no_prediction(runs: Any):
@@ -326,6 +354,7 @@ def test_what_the_program_logged_itself_is_left_alone(client: Any):
     assert (run.metrics["training_accuracy"], run.metrics["test_accuracy"]) == (-1.0, -2.0)
     assert "training_f1_weighted" in run.metrics
     assert any("training_accuracy, since the program has logged that itself" in note for note in run.entity.notes)
+    assert "Not recorded: test_accuracy, since the program has logged that itself." in run.entity.notes
 
 
 def test_matrices_and_reports_become_attributes(runs: Any):
@@ -369,11 +398,15 @@ def test_a_score_is_read_at_once_from_a_run_that_has_ended(client: Any):
 
 
 def test_predictions_of_cross_validation_are_scored_in_its_run(runs: Any):
-    predicted = cross_val_predict(LogisticRegression(max_iter=5000), X, Y, cv=2)
+    predicted = cross_val_predict(LogisticRegression(max_iter=5000), X, Y, cv=2, method="predict")
     accuracy = accuracy_score(Y, predicted)
+    y_flipped = 1 - Y
+    against = accuracy_score(y_flipped, predicted)
     (run,) = runs()
     assert run.name == "cross_val_predict LogisticRegression"
+    assert (run.attributes["cv"], run.attributes["method"]) == (2, "predict")
     assert run.metrics["cross_validated_accuracy"] == accuracy
+    assert run.metrics["cross_validated_against_flipped_accuracy"] == against
 
 
 def test_importances_belong_to_the_model(runs: Any):
@@ -382,6 +415,14 @@ def test_importances_belong_to_the_model(runs: Any):
     found = permutation_importance(model, frame, y_test, n_repeats=2, random_state=0)
     (run,) = runs()
     assert run.attributes["training_permutation_importance"]["b"]["mean"] == found.importances_mean[1]
+
+
+def test_of_importances_by_several_scores_the_first_are_recorded(runs: Any):
+    model = LogisticRegression(max_iter=5000).fit(X_test[:, :2], y_test)
+    scoring = ["accuracy", "f1"]
+    found = permutation_importance(model, X_test[:, :2], y_test, scoring=scoring, n_repeats=2, random_state=0)
+    recorded = runs()[0].attributes["training_permutation_importance"]
+    assert [recorded[name]["mean"] for name in ("0", "1")] == found["accuracy"].importances_mean.tolist()
 
 
 def test_scores_of_other_things_are_nobodys(runs: Any):
@@ -419,7 +460,19 @@ def test_scores_in_a_users_run_go_to_the_run(client: Any):
 def test_they_can_be_left_out(client: Any, runs: Any):
     autolog(client, log_models=False, log_evaluations=False)
     fitted().score(X_test, y_test)
-    assert "test_score" not in runs()[0].metrics
+    accuracy_score(Y, cross_val_predict(LogisticRegression(max_iter=5000), X, Y, cv=2))
+    run, validation = runs()
+    assert "test_score" not in run.metrics
+    assert "cross_validated_accuracy" not in validation.metrics
+
+
+def test_without_data_sets_there_are_scores_and_no_data(client: Any, runs: Any):
+    autolog(client, log_models=False, log_datasets=False)
+    score = fitted().score(X_test, y_test)
+    cross_val_predict(LogisticRegression(max_iter=5000), X, Y, cv=2)
+    run, validation = runs()
+    assert run.metrics["test_score"] == score
+    assert (run.datasets, validation.datasets) == ({}, {})
 
 
 def test_thousands_of_predictions_that_nobody_scores_are_soon_let_be(runs: Any, monkeypatch: pytest.MonkeyPatch):

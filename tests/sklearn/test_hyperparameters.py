@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator
 from sklearn.feature_selection import SelectKBest, f_classif
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import SVC
 
 from modeldb_core.model.values import normalize
 from modeldb_sklearn import hyperparameters
-from modeldb_sklearn.hyperparameters import nested, public_name, settings_of, typed
+from modeldb_sklearn.hyperparameters import nested, public_name, settings_of, structure_of, typed
 from modeldb_sklearn.outcomes import fitted_part
 
 
@@ -112,6 +114,19 @@ def test_strangers_code_and_work_in_place_are_seen_wherever_they_hide():
     assert settings_of(make_pipeline(Taking())).foreign_code
     assert settings_of(make_pipeline(StandardScaler(copy=False))).changes_data
     assert not settings_of(make_pipeline(StandardScaler())).changes_data
+
+
+def test_tables_and_columns_as_parameters_are_no_strangers_code():
+    frame = pd.DataFrame({"weight": [1.0, 2.0]})
+    assert not settings_of(SVC(class_weight=frame["weight"])).foreign_code
+    assert not settings_of(SVC(class_weight=frame)).foreign_code
+
+
+def test_the_structure_of_many_parts_names_each_part_of_a_repeated_one_once():
+    shared = make_pipeline(*(StandardScaler() for _ in range(20)))
+    text = structure_of(FeatureUnion([("first", shared), ("second", shared)]))
+    assert text.count("standardscaler-20=") == 1
+    assert text.endswith("second=Pipeline)")
 
 
 def test_however_deep_a_pipeline_is_the_last_part_is_what_learns():

@@ -296,14 +296,19 @@ def test_a_candidate_that_was_shown_and_is_interrupted_does_not_run_for_ever(
     assert "split0_test_score" in candidate.metrics
 
 
-def test_a_candidate_that_cannot_be_fitted_is_a_failed_run_that_says_why(client: Any, runs: Any):
+@pytest.mark.parametrize("patience_s", [1000.0, 0.0], ids=["whole", "shown_before"])
+def test_a_candidate_that_cannot_be_fitted_is_a_failed_run_that_says_why(
+    client: Any, runs: Any, monkeypatch: pytest.MonkeyPatch, patience_s: float
+):
+    monkeypatch.setattr(search_module, "_PATIENCE_S", patience_s)
     autolog(client, log_models=False)
     with pytest.warns(FitFailedWarning), pytest.warns(UserWarning, match="non-finite"):
         GridSearchCV(SVC(), {"kernel": ["rbf", "nonsense"]}, cv=2).fit(X, Y)
     good, bad = sorted(runs()[1:], key=lambda run: run.attributes["candidate"])
     assert good.status == "finished"
     assert bad.status == "failed"
-    assert "nonsense" in bad.notes[0]
+    (note,) = bad.notes  # both splits failed alike
+    assert "nonsense" in note
     assert np.isnan(bad.metrics["mean_test_score"])
 
 
@@ -406,6 +411,20 @@ def test_a_failed_cross_validation_is_a_failed_run(client: Any, runs: Any):
     assert runs()[0].status == "failed"
 
 
+def test_a_cross_validation_that_is_interrupted_is_killed_and_keeps_its_splits(
+    client: Any, runs: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(InterruptedHalfway, "fits", 0)
+    autolog(client)
+    with pytest.raises(KeyboardInterrupt):
+        cross_val_score(InterruptedHalfway(), X, Y, cv=3)
+    (run,) = runs()
+    assert run.status == "killed"
+    assert run.metrics["split0_test_score"] == client.get_run(run.entity_id).history("test_score").values[0]
+    assert run.metrics["modeldb/seconds"] > 0
+    assert "KeyboardInterrupt" in run.notes[0]
+
+
 def test_a_learning_curve_is_a_run_with_its_curve(client: Any, runs: Any):
     autolog(client)
     sizes, _, test = learning_curve(SVC(), X, Y, cv=2, train_sizes=[0.5, 1.0], shuffle=True, random_state=0)
@@ -423,6 +442,14 @@ def test_a_validation_curve_is_a_run_with_its_parameter(client: Any, runs: Any):
     assert run.attributes["param_range"] == [0.1, 1.0, 10.0]
     assert client.get_run(run.entity_id).history("mean_test_score").values.tolist() == test.mean(axis=1).tolist()
     assert run.metrics["best_mean_test_score"] == test.mean(axis=1).max()
+
+
+def test_a_value_that_cannot_be_fitted_is_not_the_best_of_a_validation_curve(client: Any, runs: Any):
+    autolog(client, log_pictures=False)
+    _, test = validation_curve(SVC(), X, Y, param_name="C", param_range=[-1.0, 1.0], cv=2)
+    (run,) = runs()
+    assert run.metrics["best_mean_test_score"] == test[1].mean()
+    assert not run.artifacts
 
 
 def test_a_permutation_test_is_a_run_with_its_p_value(client: Any, runs: Any):
