@@ -312,7 +312,8 @@ def test_a_rolling_window_is_one_series(client: Any, runs: Any):
     (run,) = runs()
     assert {name for name in run.metrics if "window" in name} == {"window_accuracy", "window_accuracy_repeated"}
     assert run.metrics["window_accuracy"] == scores[0]
-    assert client.get_run(run.entity_id).history("window_accuracy_repeated").values.tolist() == scores[1:]
+    series = client.get_run(run.entity_id).history("window_accuracy_repeated")
+    assert (series.steps.tolist(), series.values.tolist()) == (list(range(1, 10)), scores[1:])
     assert set(run.datasets) == {"train", "window"}
 
 

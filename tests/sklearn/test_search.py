@@ -321,10 +321,16 @@ class HalfFailing(Constant):
         return super().fit(features, y)
 
 
-def test_a_candidate_of_which_one_split_fails_is_finished_and_says_so(client: Any, runs: Any):
+@pytest.mark.parametrize("patience_s", [1000.0, 0.0], ids=["whole", "shown_before"])
+def test_a_candidate_of_which_one_split_fails_is_finished_and_says_so(
+    client: Any, runs: Any, monkeypatch: pytest.MonkeyPatch, patience_s: float
+):
+    monkeypatch.setattr(search_module, "_PATIENCE_S", patience_s)
     autolog(client, log_models=False)
+    small, large = np.array_split(np.argsort(X.sum(axis=1)), 2)
+    splits = [(small, large), (large, small)]  # the second fails
     with pytest.warns((FitFailedWarning, UserWarning)):  # also of the mean, which is none
-        GridSearchCV(HalfFailing(), {"label": [0]}, cv=2, refit=False).fit(X, Y)
+        GridSearchCV(HalfFailing(), {"label": [0]}, cv=splits, refit=False).fit(X, Y)
     _, candidate = runs()
     assert candidate.status == "finished"
     assert "too large" in candidate.notes[0]
