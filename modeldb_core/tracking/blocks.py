@@ -167,7 +167,9 @@ def _publish() -> None:
 def describe(run: RunReader) -> dict[str, Any]:
     """Return what another process needs to log to ``run``; it may hold secrets, so keep it private."""
     fields = {name: run._fields[name] for name in ("project_id", "experiment_id", "name") if name in run._fields}
-    told = {"run_id": run.run_id, "fields": fields, "settings": describe_client(run.client)}
+    known = run.client.known_names
+    names = {each: known[each] for each in fields.values() if each in known}
+    told = {"run_id": run.run_id, "fields": fields, "names": names, "settings": describe_client(run.client)}
     return {**told, "is_silent": True} if run.is_silent else told
 
 
@@ -202,8 +204,7 @@ def _is_sound(told: object) -> bool:
     return (
         isinstance(run, dict)
         and isinstance(run.get("run_id"), str)
-        and isinstance(run.get("fields"), dict)
-        and isinstance(run.get("settings"), dict)
+        and all(isinstance(run.get(part), dict) for part in ("fields", "names", "settings"))
     )
 
 

@@ -149,11 +149,16 @@ class Client(ClientReader):
         every_rank: bool = False,
         started_at: datetime | None = None,
     ) -> RunHandle:
-        """Start a run that is part of ``parent``, in its experiment; arguments as of :meth:`start_run`."""
+        """Start a run that is part of ``parent``, in its experiment; arguments as of :meth:`start_run`.
+
+        Raises:
+            StoreUnavailableError: the store alone knows where ``parent`` is, which is continued, and does not say so soon.
+        """
         began_at = _reported_start(started_at)
         if not (every_rank or is_first()):
             return silent_run(self, name, began_at, hyperparameters=hyperparameters, attributes=attributes)
         self.writer.ensure_stream()
+        parent.learn_containers()
         project_id, experiment_id = parent.container_ids
         containers = {"project_id": project_id, "experiment_id": experiment_id, "parent_id": parent.run_id}
         sections = {"hyperparameters": hyperparameters, "attributes": attributes}
@@ -217,7 +222,8 @@ class Client(ClientReader):
         operation = runs.resume(run_id, self.writer.stream_id)
         found = self._ask_soon(lambda store: container_ids(store, run_id)) or ("", "")
         execute_within(self, (*declare_all_again(self, *found), declare_again("run", run_id)), operation)
-        run = RunHandle(self, run_id, dict(operation.entries[0].values["set"]))
+        known = {"project_id": found[0], "experiment_id": found[1]} if found[0] else {}
+        run = RunHandle(self, run_id, {**operation.entries[0].values["set"], **known})
         self._begin(run, capture=False)
         return run
 

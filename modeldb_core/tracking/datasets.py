@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from modeldb_core import plugins
 from modeldb_core.commands import datasets
 from modeldb_core.commands.names import check_name, fitting_name
+from modeldb_core.errors import StoreUnavailableError
 from modeldb_core.model.values import check_key
 from modeldb_core.tracking.data.opening import as_data, reader_of
 from modeldb_core.tracking.data.sources import PathData, QueryData
@@ -17,8 +18,6 @@ from modeldb_core.tracking.description.origins import caller, place_of, variable
 
 if TYPE_CHECKING:
     from modeldb_core.tracking.editing import RunEditor
-
-logger = logging.getLogger("modeldb")
 
 _OWN_CLASSES = ("dataset", "object")
 """Kinds of data whose class says what it is, such as a framework's data set of digits."""
@@ -64,11 +63,11 @@ def _is_read(data: object) -> bool:
 
 def _default_name(run: RunEditor, data: object, described: dict[str, Any], role: str) -> str:
     """Return the name of a data set that nobody named: other projects' data of the same origin has another one."""
-    try:
-        project = run.project
-    except Exception as error:  # of a run that another process started; a store that fails keeps nobody from logging
-        logger.debug("the store was not asked for the name of a project: %r", error)
-        project = run.client.settings.project
+    project = None
+    with suppress(StoreUnavailableError):
+        run.learn_containers()
+        project = run.client.container_name_soon("project", run.container_ids[0])
+    project = project or run.client.settings.project  # a run of another process, while the store is away
     return fitting_name(
         f"{project}/{place_of(described.get('origin', {})) or _name_in_program(data, described) or role}"
     )

@@ -45,6 +45,7 @@ def _inherited() -> RunHandle | None:
 def attach(told: dict[str, Any]) -> RunHandle:
     """Return a handle that logs to a run of another process, through a journal of this one's own."""
     client = client_for(**told["settings"])
+    client.known_names |= told["names"]
     if told.get("is_silent"):
         return SilentRun(client, told["run_id"], told["fields"])
     endings.close_at_exit(client)

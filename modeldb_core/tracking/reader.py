@@ -112,7 +112,7 @@ class RunReader:
         """Whether this process started the run, rather than the one that this one was forked or started from."""
         return self._process_id == os.getpid()
 
-    def learn_containers(self, patience_s: float) -> None:
+    def learn_containers(self, patience_s: float = 1.0) -> None:
         """Find out which project and experiment the run is in, where only the store knows: of a run that is continued.
 
         Raises:

@@ -66,7 +66,8 @@ class Session:
         self._lock = threading.RLock()
         self._store: MetadataStore | None = None
         self._artifacts: ArtifactStore | None = None
-        self._names: dict[str, str] = {}
+        self.known_names: dict[str, str] = {}
+        """Names of projects and experiments by their identifiers, as far as nobody need ask for them."""
         self.declarations: dict[str, Operation] = {}
         """What this client has declared containers by, by their identifiers."""
         self._declared: dict[tuple[tuple[str, str], ...], tuple[Operation, ...]] = {}  # by their names
@@ -236,10 +237,14 @@ class Session:
 
     def container_name(self, kind: str, entity_id: str) -> str:
         """Return the name of a project or an experiment by its identifier."""
-        if entity_id in self._names or not entity_id:
-            return self._names.get(entity_id, "")
+        if entity_id in self.known_names or not entity_id:
+            return self.known_names.get(entity_id, "")
         self.settle()
         return self.store.get(kind, entity_id).name
+
+    def container_name_soon(self, kind: str, entity_id: str) -> str | None:
+        """Return the name of a project or an experiment; ``None`` where only the store knows it, and does not say soon."""
+        return self.known_names.get(entity_id) or self._ask_soon(lambda store: store.get(kind, entity_id).name)
 
     def _workspace_id(self) -> str:
         return self.store.identify(("workspace", self.settings.workspace))[-1]
@@ -359,7 +364,7 @@ class Session:
                 declare("experiment", experiment_id, experiment, project_id=project_id),
             )
         self.declarations |= zip(identifiers, declared, strict=True)
-        self._names |= {project_id: project, experiment_id: experiment}
+        self.known_names |= {project_id: project, experiment_id: experiment}
         return project_id, experiment_id, declared
 
     def identify(self, *path: tuple[str, str]) -> tuple[str, ...]:

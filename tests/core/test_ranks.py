@@ -86,7 +86,7 @@ def test_each_process_can_have_a_run_of_its_own_on_request(client, monkeypatch):
 
 
 def test_a_process_that_a_rank_starts_records_nothing_in_its_run(monkeypatch):
-    told = {"run": {"run_id": "r", "fields": {}, "settings": {}}}
+    told = {"run": {"run_id": "r", "fields": {}, "names": {}, "settings": {}}}
     monkeypatch.setattr(blocks, "_told", lambda: told)
     assert blocks.inherited() == told["run"]
     for name, value in TORCHRUN.items():

@@ -498,7 +498,11 @@ _EXPECT = (
     Unset("run", "r", "metrics"),
 )
 _CONDITIONS = json.loads(protocol.dump_expect(_EXPECT)[8:])
-_TOLD = {"pid": 1, "open": ["r"], "run": {"run_id": "r", "fields": {"name": "a"}, "settings": {"url": "memory://"}}}
+_TOLD = {
+    "pid": 1,
+    "open": ["r"],
+    "run": {"run_id": "r", "fields": {"name": "a"}, "names": {}, "settings": {"url": "memory://"}},
+}
 
 
 def _conditions(text: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import re
@@ -22,6 +23,7 @@ import modeldb_core as modeldb
 from modeldb_core.journal import rescue
 from modeldb_core.journal.recovery import orphans, recover
 from modeldb_core.tracking import Client
+from modeldb_core.tracking.inheritance import describe
 from tests.tracking.programs import without_waiting
 from tests.waiting import wait_until
 
@@ -765,3 +767,40 @@ def test_a_journal_of_another_store_is_left_alone(environment: dict[str, str], t
         done = recover(client.settings.journal_dir, client.store.url, client.store, lambda: client.artifacts)
         assert done.streams == []
     assert len(list(orphans(tmp_path / "journals"))) == 1
+
+
+@pytest.mark.parametrize("how", ["attached", "continued"])
+def test_nothing_that_is_logged_to_a_run_of_another_process_waits_for_a_store_that_is_locked(
+    environment: dict[str, str], settings: dict[str, str], how: str
+) -> None:
+    with modeldb.connect() as first:
+        run = first.start_run("churn", capture=False)
+        assert first.flush()
+        told = json.dumps(describe(run))
+        script = f"""
+            import json, sqlite3, sys, modeldb_core as modeldb
+            from modeldb_core.tracking.inheritance import attach
+            told = json.loads({told!r})
+            if {how == "attached"}:
+                run = attach(told)
+            else:
+                run = modeldb.start_run(run_id=told["run_id"])
+            lock = sqlite3.connect({settings["url"].removeprefix("sqlite:///")!r})
+            lock.execute("BEGIN IMMEDIATE")
+            run.log_metrics({{"m": 1.0}}, step=0)
+            run.log_hyperparameters({{"a": 1}})
+            run.add_tags("x")
+            run.log_artifact({{"a": 1}}, "a.json")
+            run.log_dataset([1, 2, 3], "train")
+            with run.start_child("part") as child:
+                child.log_dataset([1, 2, 3], "train")
+            run.finish()
+            lock.rollback()
+            assert run.client.flush(240)
+        """
+        finish(start(script, environment, MODELDB_EXIT_TIMEOUT_S="10000"))  # what waits, waits longer than any test
+        found = first.get_run(run.run_id)
+        assert [found.entity.datasets["train"]["name"], *(child.project for child in found.children())] == [
+            "churn/train",
+            "churn",
+        ]
