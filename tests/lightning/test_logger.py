@@ -347,6 +347,15 @@ def test_a_logger_can_be_pickled_and_goes_on_with_its_run(client, only):
     assert copy.deepcopy(logger).version == logger.version
 
 
+def test_however_many_names_are_mended_one_note_says_so(client, only):
+    logger = ModelDBLogger(client)
+    for number in range(3):
+        logger.log_metrics({f"{number}" * 5000: 1.0}, step=number)
+    logger.finalize("success")
+    assert len(only().notes) == 1
+    assert len(only().series) == 3
+
+
 def test_without_a_client_the_one_connected_last_is_used(client, only):
     ModelDBLogger().log_metrics({"x": 1.0}, 0)
     assert only().series["x"].last == 1

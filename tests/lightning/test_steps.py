@@ -59,7 +59,7 @@ def test_validations_that_are_made_again_stand_apart_at_the_steps_that_they_have
     small = type(model())
     trainer(max_epochs=3, **given(ModelDBLogger(client), every)).fit(evaluating(small), loader(), loader(2))
     path = str(tmp_path / "ckpt" / "epoch=0-step=3.ckpt")
-    for _ in range(2):
+    for _ in range(3):
         trainer(max_epochs=4, **given(ModelDBLogger(client))).fit(
             evaluating(small), loader(), loader(2), ckpt_path=path
         )
@@ -69,8 +69,10 @@ def test_validations_that_are_made_again_stand_apart_at_the_steps_that_they_have
     assert steps(run.run_id, "retrained/loss") == [3, 4, 5, 6, 7, 8]
     assert steps(run.run_id, "retrained-2/val_step") == [2, 3, 4, 5, 6, 7]
     assert steps(run.run_id, "retrained-2/loss") == list(range(3, 12))
-    assert len([note for note in run.notes if "The training went back to step" in note]) == 2
-    assert not [key for key in run.series if key.startswith(("retrained/modeldb", "retrained-2/modeldb"))]
+    assert steps(run.run_id, "retrained-3/val_step") == [2, 3, 4, 5, 6, 7]
+    assert steps(run.run_id, "retrained-3/loss") == list(range(3, 12))
+    assert len([note for note in run.notes if "The training went back to step" in note]) == 3
+    assert not [key for key in run.series if key.startswith("retrained") and "/modeldb" in key]
     for key in run.series:
         assert len(steps(run.run_id, key)) == len(set(steps(run.run_id, key))), key
 
@@ -147,6 +149,22 @@ def test_the_trainer_itself_may_go_back_to_a_checkpoint(kind, client, only, step
     one, net = trainer(max_epochs=2, **given(kind(client), every)), model()
     one.fit(net, loader())
     one.fit(net, loader(), ckpt_path=str(tmp_path / "ckpt" / "epoch=0-step=3.ckpt"))
+    run = only()
+    assert [note.partition(".")[0] for note in run.notes] == ["The training went back to step 4"]
+    assert steps(run.run_id, "loss") == [0, 1, 2, 3, 4, 5]
+    assert steps(run.run_id, "retrained/loss") == [3, 4, 5]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_a_block_a_trainer_that_goes_back_to_a_checkpoint_leaves_word(
+    kind, client, only, steps, pl, model, trainer, tmp_path
+):
+    """The run of the block is open all the time: nothing opens it again."""
+    every = pl.callbacks.ModelCheckpoint(tmp_path / "ckpt", save_top_k=-1)
+    with client.start_run():
+        one, net = trainer(max_epochs=2, **given(kind(client), every)), model()
+        one.fit(net, loader())
+        one.fit(net, loader(), ckpt_path=str(tmp_path / "ckpt" / "epoch=0-step=3.ckpt"))
     run = only()
     assert [note.partition(".")[0] for note in run.notes] == ["The training went back to step 4"]
     assert steps(run.run_id, "loss") == [0, 1, 2, 3, 4, 5]
