@@ -133,7 +133,7 @@ def past_of(client: Session, run_id: str, store_url: str) -> Past:
 def _past(run: Any) -> Past:  # noqa: ANN401 - an Entity
     assert isinstance(run, Run)
     before = {found[1] for key in run.series if (found := _RETRAINED.match(key))}
-    steps = {key: summary.last_step for key, summary in run.series.items() if not _RETRAINED.match(key)}
+    steps = {key: summary.last_step for key, summary in run.series.items()}
     prefix = f"retrained-{len(before) + 1}/" if before else RETRAINED
     return Past(
         status=run.status,
