@@ -312,6 +312,32 @@ def test_a_candidate_that_cannot_be_fitted_is_a_failed_run_that_says_why(
     assert np.isnan(bad.metrics["mean_test_score"])
 
 
+def test_candidates_that_could_not_be_followed_read_like_those_that_were(
+    client: Any, runs: Any, monkeypatch: pytest.MonkeyPatch
+):
+    autolog(client, log_models=False)
+    search = GridSearchCV(SVC(), {"kernel": ["rbf", "nonsense"]}, cv=3)
+    with pytest.warns(FitFailedWarning), pytest.warns(UserWarning, match="non-finite"):
+        search.fit(X, Y)
+        monkeypatch.setattr(
+            search_module.SearchWatch, "claims", lambda *_: False
+        )  # as where others hand out the splits
+        search.fit(X, Y)
+    followed, other = [
+        sorted(
+            (run for run in runs() if run.parent_id == parent.entity_id), key=lambda run: run.attributes["candidate"]
+        )
+        for parent in runs(top=True)
+    ]
+    for one, two in zip(followed, other, strict=True):
+        assert (one.name, one.status, one.metrics.keys()) == (two.name, two.status, two.metrics.keys())
+        names = list(two.metrics)
+        assert names.index("mean_test_score") < names.index("split0_test_score")
+    for run in (followed[0], other[0]):
+        took_s = (run.finished_at - run.started_at).total_seconds()
+        assert took_s >= 3 * (run.metrics["mean_fit_time"] + run.metrics["mean_score_time"]) - 1e-5
+
+
 class HalfFailing(Constant):
     """Cannot learn from one of two halves of the data."""
 
