@@ -118,6 +118,25 @@ def test_after_a_crash_what_is_trained_again_repeats_no_step_and_is_not_lost(
     assert any("went back to step 2" in note for note in run.notes)
 
 
+def test_a_training_that_crashed_one_step_after_a_checkpoint_says_that_it_went_back(
+    client, only, steps, pl, model, trainer, tmp_path
+):
+    class Crashes(type(model())):
+        def on_train_batch_start(self, *_: Any) -> None:
+            if self.trainer.global_step == 4:
+                raise ValueError("crash")
+
+    every = pl.callbacks.ModelCheckpoint(tmp_path / "ckpt", save_top_k=-1)
+    with pytest.raises(ValueError, match="crash"):
+        trainer(logger=ModelDBLogger(client), callbacks=[every]).fit(Crashes(), loader())
+    path = str(tmp_path / "ckpt" / "epoch=0-step=3.ckpt")
+    trainer(logger=ModelDBLogger(client)).fit(model(), loader(), ckpt_path=path)
+    run = only()
+    assert steps(run.run_id, "loss") == [0, 1, 2, 3, 4, 5]
+    assert steps(run.run_id, "retrained/loss") == [3]
+    assert any("went back to step 3" in note for note in run.notes)
+
+
 def test_a_run_that_had_ended_later_than_the_checkpoint_is_continued_as_well(
     client, only, steps, pl, model, trainer, tmp_path
 ):

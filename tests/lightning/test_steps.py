@@ -150,7 +150,7 @@ def test_the_trainer_itself_may_go_back_to_a_checkpoint(kind, client, only, step
     one.fit(net, loader())
     one.fit(net, loader(), ckpt_path=str(tmp_path / "ckpt" / "epoch=0-step=3.ckpt"))
     run = only()
-    assert [note.partition(".")[0] for note in run.notes] == ["The training went back to step 4"]
+    assert [note.partition(".")[0] for note in run.notes] == ["The training went back to step 3"]
     assert steps(run.run_id, "loss") == [0, 1, 2, 3, 4, 5]
     assert steps(run.run_id, "retrained/loss") == [3, 4, 5]
 
@@ -166,7 +166,7 @@ def test_in_a_block_a_trainer_that_goes_back_to_a_checkpoint_leaves_word(
         one.fit(net, loader())
         one.fit(net, loader(), ckpt_path=str(tmp_path / "ckpt" / "epoch=0-step=3.ckpt"))
     run = only()
-    assert [note.partition(".")[0] for note in run.notes] == ["The training went back to step 4"]
+    assert [note.partition(".")[0] for note in run.notes] == ["The training went back to step 3"]
     assert steps(run.run_id, "loss") == [0, 1, 2, 3, 4, 5]
     assert steps(run.run_id, "retrained/loss") == [3, 4, 5]
 

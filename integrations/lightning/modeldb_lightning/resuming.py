@@ -80,7 +80,7 @@ class Past:
     def before(self, position: Position) -> Past:
         """Return this with a note where the training goes back behind what was logged."""
         last_step = self.last_steps.get("epoch", -1)  # Lightning logs it with every step of training, and with no other
-        if last_step <= position.next_step:
+        if last_step < position.next_step:
             return self
         note = (
             f"The training went back to step {position.next_step}. What was logged up to step {last_step} stays; what is "

@@ -142,9 +142,11 @@ def has_stepped(trainer: Any, module: Any) -> bool:  # noqa: ANN401
 def position_of(checkpoint: dict[str, Any], mark: dict[str, Any]) -> Position:
     """Return where a training goes on that begins with a checkpoint, which has this mark of a run."""
     global_step = int(checkpoint.get("global_step", 0))
-    loops = checkpoint.get("loops") or {}
-    state = (loops.get("fit_loop") or {}).get("epoch_loop.state_dict") or {}
-    next_step = int(state.get("_batches_that_stepped", global_step)) + 1
+    loop = (checkpoint.get("loops") or {}).get("fit_loop") or {}
+    steps = (loop.get("epoch_loop.state_dict") or {}).get("_batches_that_stepped", global_step)
+    batches = (loop.get("epoch_loop.batch_progress") or {}).get("total") or {}
+    is_counted = batches.get("completed", 0) >= batches.get("processed", 0)  # not at the end of a batch
+    next_step = int(steps) if is_counted else int(steps) + 1
     is_due = bool(checkpoint[CHECKPOINT_KEY].get("is_validation_due"))
     return Position(global_step, next_step, mark.get("evaluated", {}), is_due)
 
