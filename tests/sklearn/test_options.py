@@ -284,6 +284,7 @@ def test_fits_in_a_run_that_is_continued_are_its_children_also_where_the_store_h
     parent, child = runs()
     assert (child.parent_id, child.project_id) == (parent.entity_id, parent.project_id)
     monkeypatch.setattr(RunHandle, "_ask_containers", lambda run: None)
+    monkeypatch.setattr(type(client), "_ask_soon", lambda client, question: None)
     with client.start_run(run_id=first.run_id), pytest.warns(ModelDBWarning, match="the store does not say"):
         Ridge().fit(X, Y)
         model = Ridge(alpha=2.0).fit(X, Y)
