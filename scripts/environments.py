@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -24,12 +26,17 @@ if TYPE_CHECKING:
 VERSIONS = ("3.11", "3.12", "3.13")
 NO_TESTS = 5  # pytest's, where an environment has none of those that were asked for
 BROKEN = 1
+LOOK_S = 0.1
+
+_came: list[int] = []
+"""Signals that end the command. Nothing is raised where they come: it could be in the middle of starting a process, or of
+waiting for one, which would then be left running."""
 
 
 def main(arguments: list[str]) -> int:
     """Run all, and return the last status that is none of success."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # also for those that are started, whatever the shell said
+    for number in (signal.SIGINT, signal.SIGTERM):  # the first also for what is started, whatever the shell said
+        signal.signal(number, lambda number, _: _came.append(number))
     own = f"{sys.version_info[0]}.{sys.version_info[1]}"
     pythons = {version: found for version in VERSIONS if version != own and (found := find_python(version))}
     others: dict[str, Path | None] = {"lightning": None}
@@ -81,13 +88,19 @@ def find_python(version: str) -> Path | None:
 def run_check(arguments: list[str]) -> int:
     """Run the environment that is looked at. Ctrl-C reaches it as well, a SIGTERM does not."""
     process = start("check", arguments)
-    try:
-        return process.wait()
-    except SystemExit:
+    while process.poll() is None and not _came:
+        time.sleep(LOOK_S)
+    if _came and _came[0] == signal.SIGTERM:
         process.send_signal(signal.SIGINT)
-        raise
-    finally:
-        process.wait()
+    status = process.wait()
+    end_if_told()
+    return status
+
+
+def end_if_told() -> None:
+    """Raise SystemExit where a signal has come that ends the command."""
+    if _came:
+        sys.exit(128 + _came[0])
 
 
 def start(
@@ -127,12 +140,14 @@ class Beside:
         with self._lock:
             self._stopping = True
             if self._process is not None and self._process.poll() is None:
-                os.killpg(self._process.pid, signal.SIGINT)
+                with suppress(ProcessLookupError):  # the thread has just seen its end
+                    os.killpg(self._process.pid, signal.SIGINT)
         self._thread.join()
 
     def wait(self, name: str) -> int:
         """Wait for the end of one, and return its status."""
-        self._ended[name].wait()
+        while not self._ended[name].wait(LOOK_S):
+            end_if_told()
         return self._statuses[name]
 
     def _run(self) -> None:
@@ -156,7 +171,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+    sys.exit(main(sys.argv[1:]))

@@ -17,7 +17,7 @@ from modeldb_core.commands.operation import Operation
 from modeldb_core.journal.shipping import OpenStream
 from modeldb_core.movement.collection import Collected, erase_deleted
 from modeldb_core.stores.direct import DirectWriter
-from modeldb_core.tracking import Client, deletion
+from modeldb_core.tracking import Client, deletion, session
 from tests.services.s3 import SeaweedFS
 from tests.services.server import serving_folder
 
@@ -193,6 +193,7 @@ def test_a_project_that_was_erased_comes_back_with_its_name(client: Client, chil
 def test_starting_a_run_asks_a_server_nothing_that_starting_the_first_one_has_asked(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(session, "_IDENTIFIED_LIFE_S", 3600.0)
     client.start_run("churn", capture=False).finish()
     client.flush()
     asked: Counter[str] = Counter()
