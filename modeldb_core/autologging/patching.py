@@ -87,7 +87,7 @@ class Patches:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._done: list[tuple[type, str, Any, Any, bool]] = []
-        self._cells: list[tuple[types.CellType, Any]] = []
+        self._cells: list[tuple[types.CellType, Any, Any]] = []
 
     def __len__(self) -> int:
         return len(self._done) + len(self._cells)
@@ -101,8 +101,9 @@ class Patches:
         with self._lock:
             for cell in getattr(function, "__closure__", None) or ():
                 if inner is not None and _content(cell) is inner:
-                    cell.cell_contents = wrap_plain(inner, name)
-                    self._cells.append((cell, inner))
+                    replacement = wrap_plain(inner, name)
+                    cell.cell_contents = replacement
+                    self._cells.append((cell, inner, replacement))
                     return True
         return False
 
@@ -154,8 +155,9 @@ class Patches:
                 else:
                     delattr(cls, attribute)
             while self._cells:
-                cell, inner = self._cells.pop()
-                cell.cell_contents = inner
+                cell, inner, replacement = self._cells.pop()
+                if _content(cell) is replacement:
+                    cell.cell_contents = inner
 
 
 def _content(cell: types.CellType) -> Any:  # noqa: ANN401

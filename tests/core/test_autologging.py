@@ -176,6 +176,20 @@ def test_a_decorated_function_is_wrapped_for_whoever_has_imported_it(patches: Pa
     assert len(seen) == 1
 
 
+def test_a_function_that_somebody_else_has_wrapped_since_is_left_to_them(patches: Patches):
+    intercept("test", lambda original, instance, args, kwargs: original(*args, **kwargs) + 1)
+    total = decorated(lambda y: sum(y))
+    (cell,) = total.__closure__
+    own = cell.cell_contents
+    assert patches.wrap_function(total, "test")
+    ours = cell.cell_contents
+    cell.cell_contents = theirs = lambda y: 10 * ours(y)
+    assert total([1, 2]) == 40
+    patches.undo()
+    assert cell.cell_contents is theirs
+    cell.cell_contents = own
+
+
 def test_a_class_that_is_pickled_by_value_takes_the_wrapper_along_harmlessly(patches: Patches):
     cloudpickle = pytest.importorskip("cloudpickle")
     namespace: dict[str, Any] = {"__name__": "__main__"}
