@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pytest
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, SGDClassifier
@@ -114,6 +116,13 @@ def slow(*args, **kwargs):
     return log_model(*args, **kwargs)
 
 RunHandle.log_model = slow
+log_dataset = RunHandle.log_dataset
+
+def slow_too(*args, **kwargs):
+    time.sleep(1)
+    return log_dataset(*args, **kwargs)
+
+RunHandle.log_dataset = slow_too
 """
 """Storing a model begins slowly, as on a busy machine or a slow disk."""
 
@@ -128,8 +137,9 @@ X, y = load_iris(return_X_y=True)
 
 @modeldb.autolog
 def work():
-    cross_validate(SVC(), X, y)
-    SVC(C=2.0).fit(X, y)
+    tasks = [lambda: cross_validate(SVC(), X, y), lambda: SVC(C=2.0).fit(X, y)]
+    for task in tasks if os.environ["LAST"] == "fit" else reversed(tasks):
+        task()
     os.kill(os.getpid(), signal.SIGKILL)  # sooner than any pool can do it
 
 if __name__ == "__main__" and sys.argv[1] == "os.fork":
@@ -153,23 +163,55 @@ assert os.WTERMSIG(os.wait()[1]) == signal.SIGKILL
 """
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "os.fork", "os.fork before the imports"])
+@pytest.mark.parametrize(
+    ("method", "last"),
+    [
+        ("fork", "fit"),
+        ("spawn", "fit"),
+        ("os.fork", "fit"),
+        ("os.fork before the imports", "fit"),
+        ("fork", "cross-validation"),
+    ],
+)
 def test_all_of_a_fit_is_kept_although_its_worker_is_ended_as_soon_as_it_has_returned(
-    client: Any, runs: Any, tmp_path: Path, method: str
+    client: Any, runs: Any, tmp_path: Path, method: str, last: str
 ):
     program = tmp_path / "program.py"
     program.write_text(A_WORKER_THAT_IS_ENDED_ONCE_ITS_TASK_IS_DONE)
     places = {"URL": client.settings.url, "ARTIFACT_URL": client.settings.artifact_url}
     variables = {f"MODELDB_{name}": value for name, value in places.items()}
-    variables["MODELDB_JOURNAL_DIR"] = str(client.settings.journal_dir)
+    variables |= {"MODELDB_JOURNAL_DIR": str(client.settings.journal_dir), "LAST": last}
     arguments = ["-c", FORKED_BEFORE_IT_IS_IMPORTED, program] if "imports" in method else [program, method]
     subprocess.run([sys.executable, *arguments], check=True, timeout=280, env=os.environ | variables)
     wait_until(lambda: len(runs()) == 2)
-    validated, fitted = runs()
+    fitted, validated = sorted(runs(), key=lambda run: "mean_test_score" in run.metrics)
     assert (validated.status, fitted.status) == ("finished", "finished")
     assert validated.metrics["mean_test_score"] > 0.9
     assert fitted.metrics["training_accuracy"] > 0.9
     assert {MODEL, "figures/training_confusion_matrix.json"} <= fitted.artifacts.keys()
+
+
+class Deadly:
+    """Ends the worker that is about to send it, once its task is done: as a pool does, and sooner."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def __reduce__(self) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def partly_fitted_by_a_worker_that_dies(seed: int) -> Any:
+    return Deadly(partly_fitted(seed))
+
+
+@pytest.mark.usefixtures("new_workers")
+def test_what_a_task_has_fitted_batch_by_batch_is_kept_although_its_worker_is_ended_with_it(client: Any, runs: Any):
+    autolog(client)
+    with pytest.raises(TerminatedWorkerError):
+        in_parallel("loky", partly_fitted_by_a_worker_that_dies, (1,))
+    (run,) = arrived(runs, 1)
+    assert (run.status, MODEL in run.artifacts) == ("finished", True)
 
 
 def partly_fitted(seed: int) -> Any:

@@ -309,3 +309,16 @@ def test_the_block_of_a_handle_that_came_from_another_process_ends_no_run(client
         assert not attached.has_ended
         client.flush(60)
         assert client.store.get("run", run.run_id).document["status"] == "running"
+
+
+def test_a_handle_from_another_process_knows_the_name_of_its_project_although_no_store_answers(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with client.start_run("churn", capture=False) as run:
+        told = inheritance.describe(run)
+        client.known_names.clear()  # as in another process
+        with monkeypatch.context() as away:
+            away.setattr(Client, "_ask_soon", lambda client, question: None)
+            inheritance.attach(told).log_dataset([1, 2, 3], "train")
+    assert client.flush(240)
+    assert client.get_run(run.run_id).entity.datasets["train"]["name"] == "churn/train"
