@@ -113,8 +113,7 @@ def finish(
     status: str,
     *,
     finished_at: int | None = None,
-    started_at: int | None = None,
-    earliest: int | None = None,
+    not_before: int | None = None,
     failure: Mapping[str, str] | None = None,
 ) -> Operation:
     """End a run.
@@ -123,21 +122,20 @@ def finish(
         run_id: which run.
         status: finished, failed, killed or pruned.
         finished_at: microseconds since 1970-01-01 UTC, as reported by who logs; ``None``: now, as measured here.
-        started_at: when it began; ``None``: not known. A reported end may not be before it, and a measured one is not,
-            though the clock was set back meanwhile, or is another one.
-        earliest: the same of a measured end, by who knows how long it took; default: ``started_at``.
+        not_before: its start, or that and how long it took, by who has measured that; ``None``: not known. A reported end
+            may not be before it, and a measured one is not, though the clock was set back meanwhile, or is another one.
         failure: of a failed run, ``type``, ``message`` and ``traceback`` of the exception.
 
     Raises:
         InvalidArgumentError: ``status`` is not an end, or ``finished_at`` lies in the future or before the start.
     """
     fields: dict[str, Any] = {"status": check_end(status)}
-    fields["finished_at"] = max(now_us(), earliest or started_at or 0) if finished_at is None else finished_at
+    fields["finished_at"] = max(now_us(), not_before or 0) if finished_at is None else finished_at
     if failure:
         fields["failure"] = dict(failure)
     data: dict[str, Any] = {"set": fields}
     if finished_at is not None:
-        check_order(started_at, check_reported(finished_at, "finished_at"))
+        check_order(not_before, check_reported(finished_at, "finished_at"))
         data["add"] = {"reported_times": ["finished_at"]}
     return update(RUN, run_id, data, ends_run=True)
 

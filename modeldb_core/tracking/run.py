@@ -299,10 +299,10 @@ class RunHandle(RunEditor):
             return
         reported = None if finished_at is None else self._reported_end(ending, finished_at)
         plugins.plugin_manager(self.client.settings).call("modeldb_run_finished", run=self, status=ending.status)
-        earliest = self._fields.get("started_at")  # not known of a run that is continued
-        if earliest is not None:  # the clock may have been set back meanwhile
-            earliest += int(1e6 * (time.monotonic() - self._made_s))
-        self._record(reported or runs.finish(self.run_id, ending.status, earliest=earliest, failure=ending.failure))
+        least = self._fields.get("started_at")  # not known of a run that is continued
+        if least is not None:  # the clock may have been set back meanwhile
+            least += int(1e6 * (time.monotonic() - self._made_s))
+        self._record(reported or runs.finish(self.run_id, ending.status, not_before=least, failure=ending.failure))
         self._ended = True
         self._entity = None
         self._fields["status"] = ending.status
@@ -359,7 +359,7 @@ class RunHandle(RunEditor):
             started_at = None if self.started_at is None else to_us(self.started_at, "started_at")
         ended_at = to_us(finished_at, "finished_at")
         return runs.finish(
-            self.run_id, ending.status, finished_at=ended_at, started_at=started_at, failure=ending.failure
+            self.run_id, ending.status, finished_at=ended_at, not_before=started_at, failure=ending.failure
         )
 
     def _log_rows(self, metrics: object, step: object, timestamp: object) -> None:

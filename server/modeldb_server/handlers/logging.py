@@ -171,7 +171,7 @@ def finish_run(
     run = _open(context, run_id)
     texts = {key: str(value) for key, value in (failure or {}).items()}
     began_at = run.document.get("started_at")
-    return edited(context, runs.finish(run_id, status, finished_at=finished_at, started_at=began_at, failure=texts))
+    return edited(context, runs.finish(run_id, status, finished_at=finished_at, not_before=began_at, failure=texts))
 
 
 def _open(context: ServerContext, run_id: str) -> Entity:
