@@ -90,7 +90,7 @@ def hints_of(path: Path) -> Iterator[str]:
 
 
 def text_of(node: ast.AST) -> str:
-    """Return a text of a module, with ``x`` for what a formatted one fills in; nothing of what is no text."""
+    """Return the text of a string, with ``x`` where a value is filled in; ``""`` for other nodes."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):

@@ -42,7 +42,7 @@ def is_worker() -> bool:
 def may_end_unheard() -> bool:
     """Return whether this process may end at any time, with nothing being called: a worker, or one that was forked.
 
-    Who forks without :mod:`multiprocessing`, as RQ and Celery do, mostly ends the child by ``os._exit``.
+    Who forks without :mod:`multiprocessing`, as RQ does, mostly ends the child by ``os._exit``.
     """
     global _is_forked
     if _is_forked is None:
